@@ -1,0 +1,113 @@
+//! Everything in the repository that a program writes.
+
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result};
+use chat_events::Service;
+
+use crate::{files, npm, steps};
+
+/// Writes every generated file; with `check`, only says which would change.
+pub fn run(check: bool) -> Result<ExitCode> {
+    steps::run(
+        Command::new("cargo")
+            .args(["build", "--quiet", "--workspace", "--bins", "--examples"])
+            .current_dir(files::root())
+            .env("CARGO_TARGET_DIR", files::target()),
+    )?;
+    let mut changed = Vec::new();
+    for (path, content) in from_rust()? {
+        let old = std::fs::read(&path).unwrap_or_default();
+        if old != content {
+            if !check {
+                std::fs::write(&path, content)?;
+            }
+            changed.push(relative(&path));
+        }
+    }
+    changed.extend(from_the_client(check)?);
+    if changed.is_empty() {
+        steps::say("every generated file is up to date");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let changed = changed.join(", ");
+    if check {
+        steps::say(&format!(
+            "out of date: {changed}. Run `cargo xtask generate` and commit the result."
+        ));
+        return Ok(ExitCode::FAILURE);
+    }
+    steps::say(&format!("written: {changed}"));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn from_rust() -> Result<Vec<(PathBuf, Vec<u8>)>> {
+    let root = files::root();
+    let programs = files::target().join("debug");
+    let print = |program: &str, argument: &str| {
+        steps::output(Command::new(programs.join(program)).arg(argument))
+            .with_context(|| format!("{program} {argument}"))
+    };
+    let mut generated = Vec::new();
+    let mut configuration = String::from(
+        "# Configuration\n\nEach service reads its settings from the environment. A setting `NAME` may also come \
+         from the file that `NAME_FILE` names, for mounted Secrets. `<service> config` prints its table.\n\
+         This page is generated; `cargo xtask generate` writes it.\n",
+    );
+    for service in Service::ALL {
+        let name = service.name();
+        let openapi = root.join(format!("services/{name}/openapi.json"));
+        generated.push((openapi, print(name, "openapi")?));
+        let table = String::from_utf8(print(name, "config")?)?;
+        configuration.push_str(&format!("\n## {name}\n\n{}\n", table.trim_end()));
+    }
+    generated.push((
+        root.join("docs/configuration.md"),
+        configuration.into_bytes(),
+    ));
+    generated.push((
+        root.join("services/events/schema.json"),
+        steps::output(&mut Command::new(programs.join("examples/schema")))?,
+    ));
+    Ok(generated)
+}
+
+/// The client's types, from the documents that were just written.
+fn from_the_client(check: bool) -> Result<Vec<String>> {
+    let client = npm::client();
+    npm::install(&client)?;
+    let folder = client.join("src/api/generated");
+    let before = contents(&folder)?;
+    npm::script(&client, "generate", &[])?;
+    let after = contents(&folder)?;
+    let changed = after
+        .iter()
+        .filter(|file| !before.contains(file))
+        .map(|(path, _)| relative(path))
+        .collect();
+    if check {
+        for (path, content) in before {
+            std::fs::write(path, content)?;
+        }
+    }
+    Ok(changed)
+}
+
+fn contents(folder: &PathBuf) -> Result<Vec<(PathBuf, Vec<u8>)>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        let content = std::fs::read(&path)?;
+        files.push((path, content));
+    }
+    Ok(files)
+}
+
+fn relative(path: &std::path::Path) -> String {
+    let root = files::root();
+    path.strip_prefix(root)
+        .unwrap_or(path)
+        .display()
+        .to_string()
+}

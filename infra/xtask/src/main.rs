@@ -1,0 +1,67 @@
+//! `cargo xtask`: the one list of commands.
+
+mod demo;
+mod down;
+mod files;
+mod generate;
+mod logs;
+mod npm;
+mod packages;
+mod readme;
+mod report;
+mod signals;
+mod steps;
+mod stores;
+mod test;
+mod tools;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    about = "Everything one does with this repository"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Build everything and run a chat on this machine, until Ctrl-C.
+    Up(up::Args),
+    /// Clean up what a crashed `up` left running.
+    Down,
+    /// Install what the tests need and run all of them.
+    Test(test::Args),
+    /// Write every generated file anew.
+    Generate {
+        /// Change nothing; fail when a file is out of date.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Keep the stores that tests share running, until Ctrl-C.
+    Stores,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Up(args) => Box::pin(up::run(args)).await,
+        Command::Down => down::run().await,
+        Command::Test(args) => test::run(args).await,
+        Command::Generate { check } => generate::run(check),
+        Command::Stores => stores::run().await,
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

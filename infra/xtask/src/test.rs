@@ -1,0 +1,286 @@
+//! `cargo xtask test`: everything that must be true of a checkout.
+
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+use chat_local::process::PidFile;
+use chat_local::testing::STORES_VARIABLE;
+use chat_local::{Stores, kill_leftovers};
+use clap::{CommandFactory, ValueEnum};
+
+use crate::report::Report;
+use crate::steps::{self, Steps};
+use crate::{files, generate, npm, packages, readme, tools};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Only one part of it.
+    #[arg(long)]
+    only: Option<Part>,
+    /// Only tests whose name has this in it; checks are left out then.
+    filter: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Format, lints, licences, generated files, and the tests of each crate.
+    Rust,
+    /// Lints, types, tests, build and size of the client.
+    Client,
+    /// The whole chat, by API clients.
+    Stack,
+    /// The whole chat, by browsers.
+    Browser,
+}
+
+pub async fn run(args: Args) -> Result<ExitCode> {
+    let wants = |part| args.only.is_none_or(|only| only == part);
+    let mut steps = Steps::default();
+    let mut report = Report::default();
+    let filter = args.filter.as_deref();
+    let started = Instant::now();
+
+    packages::install(&packages::STORES)?;
+    if wants(Part::Browser) {
+        packages::install(&packages::BROWSER)?;
+    }
+    if filter.is_none() && wants(Part::Rust) {
+        check_rust(&mut steps);
+    }
+    if wants(Part::Client) || wants(Part::Browser) {
+        steps.run(
+            "npm packages of the client",
+            || npm::install(&npm::client()),
+        );
+    }
+    if wants(Part::Client) {
+        check_client(&mut steps, &mut report, filter);
+    }
+    if wants(Part::Browser) || wants(Part::Client) {
+        steps.run("build of the client", || {
+            npm::script(&npm::client(), "build", &[])
+        });
+    }
+    if filter.is_none() && wants(Part::Client) {
+        steps.run("size of the client", || {
+            npm::script(&npm::client(), "size", &[])
+        });
+    }
+    if wants(Part::Rust) || wants(Part::Stack) || wants(Part::Browser) {
+        let stores = start_stores(&mut steps).await?;
+        let variable = stores.handle().file();
+        steps.run("build of the services and the tests", build);
+        let expression = match args.only {
+            Some(Part::Rust) => "not package(chat-e2e)",
+            Some(Part::Stack) => "package(chat-e2e)",
+            _ => "all()",
+        };
+        if wants(Part::Rust) || wants(Part::Stack) {
+            steps.run("tests of the crates and of the stack", || {
+                nextest(&variable, expression, filter, &mut report)
+            });
+        }
+        if wants(Part::Browser) {
+            steps.run("tests in the browser", || {
+                browser(&variable, filter, &mut report)
+            });
+        }
+        stop_stores(stores).await?;
+    }
+    finish(&steps, &report, started)
+}
+
+fn check_rust(steps: &mut Steps) {
+    let cargo = |arguments: &[&str]| steps::run(cargo().args(arguments));
+    steps.run("format", || cargo(&["fmt", "--all", "--check"]));
+    steps.run("lints", || {
+        cargo(&[
+            "clippy",
+            "--quiet",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ])
+    });
+    steps.run("one TLS library", || {
+        for unwanted in ["ring", "openssl-sys"] {
+            // Not in the graph is an error of cargo tree, or no output at all.
+            let tree = self::cargo()
+                .args(["tree", "--workspace", "--invert", unwanted])
+                .output()?;
+            if !tree.stdout.is_empty() {
+                bail!("{unwanted} is in the graph: cargo tree --invert {unwanted}");
+            }
+        }
+        Ok(())
+    });
+    steps.run("licences and sources", || {
+        let deny = tools::DENY.install()?;
+        steps::run(
+            Command::new(deny)
+                .args([
+                    "--log-level",
+                    "error",
+                    "check",
+                    "bans",
+                    "licenses",
+                    "sources",
+                ])
+                .current_dir(files::root()),
+        )
+    });
+    steps.run("generated files", || {
+        if generate::run(true)? == ExitCode::SUCCESS {
+            Ok(())
+        } else {
+            bail!("a generated file is out of date")
+        }
+    });
+    steps.run("commands of the README", || {
+        readme::check(&crate::Cli::command())
+    });
+}
+
+fn check_client(steps: &mut Steps, report: &mut Report, filter: Option<&str>) {
+    let client = npm::client();
+    if filter.is_none() {
+        steps.run("eslint", || npm::script(&client, "lint", &[]));
+        steps.run("types of the client", || {
+            npm::script(&client, "typecheck", &[])
+        });
+    }
+    steps.run("tests of the client", || {
+        let file = files::cache().join("client-junit.xml");
+        forget(&file);
+        let output = format!("--outputFile.junit={}", file.display());
+        let mut arguments = vec!["--reporter=default", "--reporter=junit", output.as_str()];
+        arguments.extend(filter.map(|_| "--passWithNoTests"));
+        arguments.extend(filter.into_iter().flat_map(|name| ["-t", name]));
+        let outcome = npm::script(&client, "test", &arguments);
+        let read = report.add("client", &file);
+        outcome.and(read)
+    });
+}
+
+/// An empty set for this run, beside those of other runs.
+async fn start_stores(steps: &mut Steps) -> Result<Stores> {
+    let started = Instant::now();
+    let all = files::cache().join("stores");
+    for left in std::fs::read_dir(&all).into_iter().flatten().flatten() {
+        let owner = PidFile::read(&left.path().join("owner.pid"));
+        if owner.is_none_or(|owner| !owner.is_alive()) {
+            kill_leftovers(&left.path());
+            std::fs::remove_dir_all(left.path())?;
+        }
+    }
+    let folder = all.join(std::process::id().to_string());
+    std::fs::create_dir_all(&folder)?;
+    PidFile::of_this_process().write(&folder.join("owner.pid"))?;
+    let stores = Stores::start(&folder).await?;
+    steps.note(
+        "PostgreSQL, RabbitMQ and Redis for the tests",
+        started,
+        None,
+    );
+    Ok(stores)
+}
+
+async fn stop_stores(stores: Stores) -> Result<()> {
+    let folder = stores.handle().folder;
+    stores.stop().await?;
+    Ok(std::fs::remove_dir_all(folder)?)
+}
+
+fn build() -> Result<()> {
+    steps::run(cargo().args(["build", "--quiet", "--workspace", "--bins", "--examples"]))
+}
+
+fn nextest(
+    stores: &Path,
+    expression: &str,
+    filter: Option<&str>,
+    report: &mut Report,
+) -> Result<()> {
+    let nextest = tools::NEXTEST.install()?;
+    let file = files::root().join("target/nextest/xtask/junit.xml");
+    forget(&file);
+    let outcome = steps::run(
+        Command::new(nextest)
+            .args(["nextest", "run", "--workspace", "--profile", "xtask"])
+            .args(["--no-tests", "pass", "--filterset", expression])
+            .args(filter)
+            .current_dir(files::root())
+            .env("CARGO_TARGET_DIR", files::target())
+            .env(STORES_VARIABLE, stores),
+    );
+    let read = report.add("cargo", &file);
+    outcome.and(read)
+}
+
+fn browser(stores: &Path, filter: Option<&str>, report: &mut Report) -> Result<()> {
+    let tests = npm::browser_tests();
+    npm::install(&tests)?;
+    let file = files::cache().join("browser-junit.xml");
+    forget(&file);
+    // Built with the whole workspace: on its own it would be built anew.
+    let mut command = Command::new(files::target().join("debug/examples/stack"));
+    command
+        .current_dir(&tests)
+        .args(["node", "--test", "--test-concurrency=1"])
+        .args(["--test-reporter=spec", "--test-reporter-destination=stdout"])
+        .arg("--test-reporter=junit")
+        .arg(format!("--test-reporter-destination={}", file.display()));
+    if let Some(name) = filter {
+        command.arg(format!("--test-name-pattern={name}"));
+    }
+    let mut pages: Vec<_> = std::fs::read_dir(&tests)?
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| {
+            path.file_name()
+                .and_then(|name| name.to_str())
+                .is_some_and(|name| name.starts_with("browser_") && name.ends_with(".mjs"))
+        })
+        .collect();
+    pages.sort();
+    let outcome = steps::run(command.args(pages).env(STORES_VARIABLE, stores));
+    let read = report.add("browser", &file);
+    outcome.and(read)
+}
+
+fn finish(steps: &Steps, report: &Report, started: Instant) -> Result<ExitCode> {
+    steps::say("");
+    steps::say("The slowest tests:");
+    for (name, time) in report.slowest(10) {
+        steps::say(&format!("{:>7.2} s  {name}", time.as_secs_f64()));
+    }
+    steps::say("");
+    steps.print();
+    steps::say(&format!("in all {:.0} s", started.elapsed().as_secs_f64()));
+    let (passed, failed, skipped) = (report.passed, report.failed, report.skipped);
+    steps::say(&format!(
+        "{passed} passed, {failed} failed, {skipped} skipped"
+    ));
+    Ok(if steps.failed() == 0 && failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// A report of an earlier run must not be taken for one of this run.
+fn forget(file: &Path) {
+    let _ = std::fs::remove_file(file);
+}
+
+fn cargo() -> Command {
+    let mut command = Command::new("cargo");
+    command
+        .current_dir(files::root())
+        .env("CARGO_TARGET_DIR", files::target());
+    command
+}
