@@ -1,0 +1,344 @@
+//! Publishing with confirms. Each routing key is a lane with one broker message
+//! under way; what arrives meanwhile goes together in the next one. So batches
+//! grow with the load, nothing waits at rest, and a repeat after a lost
+//! connection cannot change the order within a key.
+
+use std::collections::{HashMap, VecDeque};
+use std::pin::Pin;
+use std::time::Duration;
+
+use chat_events::topology::Exchange;
+use chat_events::{Recorded, limits};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::{BasicProperties, Channel, Confirmation};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::{ANSWER, Backoff, Broker, declare, encode, persistent};
+use crate::metrics as names;
+
+/// Events that wait in this process before `publish` itself waits.
+const WAITING: usize = 4_096;
+const LOOK: Duration = Duration::from_secs(1);
+/// An event that no queue takes is tried this often before its publisher is told.
+const UNROUTED_TRIES: u32 = 5;
+
+/// The event is not on the broker.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    #[error("no queue takes {0}")]
+    Unrouted(String),
+    #[error("this process is stopping")]
+    Stopping,
+    #[error("too many events wait for the broker")]
+    Full,
+}
+
+/// Hands events to the broker; cheap to clone.
+#[derive(Clone)]
+pub struct Publisher {
+    outgoing: mpsc::Sender<Outgoing>,
+}
+
+/// An event on its way to the broker.
+pub struct Outgoing {
+    pub event: Recorded,
+    done: oneshot::Sender<Result<(), PublishError>>,
+}
+
+impl Outgoing {
+    /// Tells the publisher that the event is safe.
+    pub fn confirm(self) {
+        // The caller may have given up; the event is safe all the same.
+        let _ = self.done.send(Ok(()));
+    }
+}
+
+type Lane = (Exchange, String);
+type Confirm = Pin<Box<dyn Future<Output = (Lane, anyhow::Result<Confirmation>)> + Send>>;
+
+impl Publisher {
+    /// The publisher and the task that does its work until `stop`.
+    pub fn new(
+        broker: Broker,
+        stop: CancellationToken,
+    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
+        let (publisher, incoming) = Self::pair(WAITING);
+        let worker = Worker {
+            broker,
+            incoming,
+            lanes: HashMap::new(),
+        };
+        (publisher, worker.run(stop))
+    }
+
+    /// The publisher without a broker: somebody else takes what it hands over.
+    pub fn pair(waiting: usize) -> (Self, mpsc::Receiver<Outgoing>) {
+        let (outgoing, incoming) = mpsc::channel(waiting);
+        (Self { outgoing }, incoming)
+    }
+
+    /// Hands an event over without waiting, so that the order of the calls is
+    /// the order within a routing key. What is returned waits for the confirm,
+    /// as [`Publisher::publish`] does.
+    pub fn enqueue(
+        &self,
+        event: Recorded,
+    ) -> Result<impl Future<Output = Result<(), PublishError>> + Send + use<>, PublishError> {
+        let (done, confirmed) = oneshot::channel();
+        self.outgoing
+            .try_send(Outgoing { event, done })
+            .map_err(|error| match error {
+                mpsc::error::TrySendError::Full(_) => PublishError::Full,
+                mpsc::error::TrySendError::Closed(_) => PublishError::Stopping,
+            })?;
+        Ok(async move { confirmed.await.map_err(|_| PublishError::Stopping)? })
+    }
+
+    /// Returns when the broker has the event safely in every queue that wants
+    /// it. Waits while the broker is away: give it a time limit where somebody
+    /// waits for the answer. An event given up by its caller may still arrive.
+    pub async fn publish(&self, event: Recorded) -> Result<(), PublishError> {
+        let (done, confirmed) = oneshot::channel();
+        self.outgoing
+            .send(Outgoing { event, done })
+            .await
+            .map_err(|_| PublishError::Stopping)?;
+        confirmed.await.map_err(|_| PublishError::Stopping)?
+    }
+
+    /// Publishes all of them, in order; returns when the last is safe.
+    pub async fn publish_all(&self, events: Vec<Recorded>) -> Result<(), PublishError> {
+        let mut confirmed = Vec::with_capacity(events.len());
+        for event in events {
+            let (done, confirm) = oneshot::channel();
+            self.outgoing
+                .send(Outgoing { event, done })
+                .await
+                .map_err(|_| PublishError::Stopping)?;
+            confirmed.push(confirm);
+        }
+        for confirm in confirmed {
+            confirm.await.map_err(|_| PublishError::Stopping)??;
+        }
+        Ok(())
+    }
+
+    /// Publishes without waiting, and not at all when too much waits already.
+    /// For hints only.
+    pub fn hint(&self, event: Recorded) {
+        let (done, _) = oneshot::channel();
+        let _ = self.outgoing.try_send(Outgoing { event, done });
+    }
+}
+
+#[derive(Default)]
+struct Waiting {
+    queue: VecDeque<Outgoing>,
+    /// The events of the broker message under way.
+    sent: Vec<Outgoing>,
+    unrouted: u32,
+}
+
+struct Worker {
+    broker: Broker,
+    incoming: mpsc::Receiver<Outgoing>,
+    lanes: HashMap<Lane, Waiting>,
+}
+
+impl Worker {
+    async fn run(mut self, stop: CancellationToken) {
+        let mut backoff = Backoff::default();
+        loop {
+            let channel = tokio::select! {
+                () = stop.cancelled() => return,
+                channel = self.broker.channel() => channel,
+            };
+            match self.publish_on(&channel, &stop, &mut backoff).await {
+                Ok(()) => return,
+                Err(error) => {
+                    tracing::warn!(error = %error, "publishing is interrupted; unconfirmed events are sent again");
+                }
+            }
+            let _ = timeout(ANSWER, channel.close(200, "again".into())).await;
+            // Oldest first: what was under way goes back to the front.
+            for lane in self.lanes.values_mut() {
+                for outgoing in lane.sent.drain(..).rev() {
+                    lane.queue.push_front(outgoing);
+                }
+            }
+            backoff.wait().await;
+        }
+    }
+
+    /// Ends well only when everything is sent and `stop` was asked for.
+    async fn publish_on(
+        &mut self,
+        channel: &Channel,
+        stop: &CancellationToken,
+        backoff: &mut Backoff,
+    ) -> anyhow::Result<()> {
+        timeout(
+            ANSWER,
+            channel.confirm_select(ConfirmSelectOptions::default()),
+        )
+        .await??;
+        let mut confirms: FuturesUnordered<Confirm> = FuturesUnordered::new();
+        let lanes: Vec<Lane> = self.lanes.keys().cloned().collect();
+        for lane in lanes {
+            self.send_next(channel, lane, &mut confirms).await?;
+        }
+        let mut arrived = Vec::with_capacity(limits::BATCH_EVENTS);
+        let mut look = tokio::time::interval(LOOK);
+        loop {
+            let waiting: usize = self
+                .lanes
+                .values()
+                .map(|lane| lane.queue.len() + lane.sent.len())
+                .sum();
+            metrics::gauge!(names::PUBLISH_QUEUE).set(waiting as f64);
+            if stop.is_cancelled() && waiting == 0 {
+                return Ok(());
+            }
+            tokio::select! {
+                Some((lane, confirmation)) = confirms.next(), if !confirms.is_empty() => {
+                    self.confirmed(channel, &lane, confirmation?, backoff).await?;
+                    self.send_next(channel, lane, &mut confirms).await?;
+                }
+                count = self.incoming.recv_many(&mut arrived, limits::BATCH_EVENTS), if waiting < WAITING => {
+                    if count == 0 && waiting == 0 {
+                        return Ok(());
+                    }
+                    let mut touched = Vec::new();
+                    for outgoing in arrived.drain(..) {
+                        let lane = (outgoing.event.event.exchange(), outgoing.event.event.routing_key());
+                        if !touched.contains(&lane) {
+                            touched.push(lane.clone());
+                        }
+                        self.lanes.entry(lane).or_default().queue.push_back(outgoing);
+                    }
+                    for lane in touched {
+                        self.send_next(channel, lane, &mut confirms).await?;
+                    }
+                }
+                () = stop.cancelled(), if waiting == 0 => {}
+                // With nothing to send, nothing else would notice a lost broker.
+                _ = look.tick() => anyhow::ensure!(channel.status().connected(), "the connection is lost"),
+            }
+        }
+    }
+
+    /// Sends the lane's next broker message unless one is under way.
+    async fn send_next(
+        &mut self,
+        channel: &Channel,
+        lane: Lane,
+        confirms: &mut FuturesUnordered<Confirm>,
+    ) -> anyhow::Result<()> {
+        let Some(waiting) = self.lanes.get_mut(&lane) else {
+            return Ok(());
+        };
+        if !waiting.sent.is_empty() {
+            return Ok(());
+        }
+        let mut size = 0;
+        while waiting.sent.len() < limits::BATCH_EVENTS && size < limits::BATCH {
+            let Some(outgoing) = waiting.queue.pop_front() else {
+                break;
+            };
+            size += serde_json::to_vec(&outgoing.event)?.len();
+            waiting.sent.push(outgoing);
+        }
+        let Some(first) = waiting.sent.first() else {
+            self.lanes.remove(&lane);
+            return Ok(());
+        };
+        let hint = first.event.event.is_hint();
+        let body = encode(
+            waiting
+                .sent
+                .iter()
+                .map(|outgoing| outgoing.event.clone())
+                .collect(),
+        )?;
+        let properties = if hint {
+            BasicProperties::default().with_content_type(super::CONTENT_TYPE.into())
+        } else {
+            persistent()
+        };
+        let options = BasicPublishOptions {
+            mandatory: first.event.event.must_be_routed(),
+            ..BasicPublishOptions::default()
+        };
+        let (exchange, key) = lane.clone();
+        let confirm = timeout(
+            ANSWER,
+            channel.basic_publish(
+                exchange.name().into(),
+                key.into(),
+                options,
+                &body,
+                properties,
+            ),
+        )
+        .await??;
+        confirms.push(Box::pin(async move {
+            let confirmation = match timeout(ANSWER, confirm).await {
+                Ok(Ok(confirmation)) => Ok(confirmation),
+                Ok(Err(error)) => Err(error.into()),
+                Err(_) => Err(anyhow::anyhow!("no confirm within {ANSWER:?}")),
+            };
+            (lane, confirmation)
+        }));
+        Ok(())
+    }
+
+    async fn confirmed(
+        &mut self,
+        channel: &Channel,
+        lane: &Lane,
+        confirmation: Confirmation,
+        backoff: &mut Backoff,
+    ) -> anyhow::Result<()> {
+        let Some(waiting) = self.lanes.get_mut(lane) else {
+            return Ok(());
+        };
+        match confirmation {
+            Confirmation::Ack(None) | Confirmation::NotRequested => {
+                *backoff = Backoff::default();
+                waiting.unrouted = 0;
+                for outgoing in waiting.sent.drain(..) {
+                    outgoing.confirm();
+                }
+                metrics::counter!(names::EVENTS_PUBLISHED, "type" => lane.1.clone()).increment(1);
+            }
+            Confirmation::Nack(_) => anyhow::bail!("the broker refused {}", lane.1),
+            Confirmation::Ack(Some(_)) => {
+                // Somebody removed a queue or a binding: declare them again.
+                waiting.unrouted += 1;
+                tracing::error!(
+                    routing_key = lane.1,
+                    "no queue took an event; declaring the topology again"
+                );
+                if waiting.unrouted >= UNROUTED_TRIES {
+                    waiting.unrouted = 0;
+                    for outgoing in waiting.sent.drain(..) {
+                        let _ = outgoing
+                            .done
+                            .send(Err(PublishError::Unrouted(lane.1.clone())));
+                    }
+                } else {
+                    for outgoing in waiting.sent.drain(..).rev() {
+                        waiting.queue.push_front(outgoing);
+                    }
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    declare(channel).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+}

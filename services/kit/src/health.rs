@@ -1,0 +1,56 @@
+//! Which of the things that we need are there: what `/readyz` says.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The parts that must be up before this process takes requests.
+#[derive(Clone, Default)]
+pub struct Readiness {
+    parts: Arc<Mutex<BTreeMap<&'static str, Arc<AtomicBool>>>>,
+}
+
+/// One part's state; starts as not ready.
+#[derive(Clone)]
+pub struct Part {
+    name: &'static str,
+    ready: Arc<AtomicBool>,
+}
+
+impl Readiness {
+    pub fn part(&self, name: &'static str) -> Part {
+        let ready = Arc::new(AtomicBool::new(false));
+        self.parts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(name, ready.clone());
+        Part { name, ready }
+    }
+
+    /// Every part with its state, by name.
+    pub fn report(&self) -> BTreeMap<&'static str, bool> {
+        self.parts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .map(|(name, ready)| (*name, ready.load(Ordering::Acquire)))
+            .collect()
+    }
+}
+
+impl Part {
+    /// Notes the state and logs when it changes.
+    pub fn set(&self, ready: bool) {
+        if self.ready.swap(ready, Ordering::AcqRel) != ready {
+            if ready {
+                tracing::info!(part = self.name, "ready");
+            } else {
+                tracing::warn!(part = self.name, "not ready");
+            }
+        }
+    }
+
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+}

@@ -1,0 +1,92 @@
+//! PostgreSQL: the pool, migrations, and what an error means.
+
+use std::time::Duration;
+
+use secrecy::ExposeSecret;
+use sqlx::PgPool;
+use sqlx::migrate::Migrator;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::PgArgs;
+use crate::health::Part;
+
+/// A request waits this long for a free connection.
+const ACQUIRE: Duration = Duration::from_secs(2);
+/// A migration may have to wait for a database that is just starting.
+const MIGRATION_ACQUIRE: Duration = Duration::from_secs(30);
+const CHECK: Duration = Duration::from_secs(2);
+
+/// A pool that connects when it is first used and again whenever it has to.
+pub fn pool(args: &PgArgs) -> PgPool {
+    PgPoolOptions::new()
+        .max_connections(args.db_pool)
+        .acquire_timeout(ACQUIRE)
+        .connect_lazy_with(
+            options(args).options([("statement_timeout", "10s"), ("lock_timeout", "5s")]),
+        )
+}
+
+/// Brings the database up to date; safe to run twice and side by side. Waits
+/// for another migration, and for as long as a statement takes.
+pub async fn migrate(args: &PgArgs, migrator: &Migrator) -> anyhow::Result<()> {
+    let pool = PgPoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(MIGRATION_ACQUIRE)
+        .connect_lazy_with(options(args));
+    migrator.run(&pool).await?;
+    pool.close().await;
+    Ok(())
+}
+
+fn options(args: &PgArgs) -> PgConnectOptions {
+    PgConnectOptions::new()
+        .host(&args.db_host)
+        .port(args.db_port)
+        .username(&args.db_user)
+        .password(args.db_password.expose_secret())
+        .database(&args.db_name)
+}
+
+/// Keeps `part` true while the database answers and has every migration of this binary.
+pub async fn watch(pool: PgPool, migrator: &'static Migrator, part: Part, stop: CancellationToken) {
+    let wanted = migrator.iter().map(|migration| migration.version).max();
+    let mut tick = tokio::time::interval(CHECK);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = tick.tick() => {}
+        }
+        let applied: Result<Option<i64>, _> =
+            sqlx::query_scalar("select max(version) from _sqlx_migrations where success")
+                .fetch_one(&pool)
+                .await;
+        part.set(applied.is_ok_and(|applied| applied >= wanted));
+    }
+}
+
+/// The database is away or too busy, and nothing is wrong with the statement.
+pub fn is_unavailable(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed
+        | sqlx::Error::Protocol(_) => true,
+        // Connection, resources, operator intervention, lost serialisation and deadlock.
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+            ["08", "53", "57", "40"]
+                .iter()
+                .any(|class| code.starts_with(class))
+                || code == "55P03"
+        }),
+        _ => false,
+    }
+}
+
+/// Whether the statement broke the constraint of that name.
+pub fn violates(error: &sqlx::Error, constraint: &str) -> bool {
+    error
+        .as_database_error()
+        .is_some_and(|error| error.constraint() == Some(constraint))
+}

@@ -1,0 +1,412 @@
+//! A running service: its parts, its HTTP servers, and an orderly end.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::serve::ListenerExt;
+use axum::{Json, Router};
+use chat_events::{Code, Event, Service, limits};
+use metrics_exporter_prometheus::PrometheusHandle;
+use sqlx::PgPool;
+use sqlx::migrate::Migrator;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::openapi::OpenApi;
+use utoipa_swagger_ui::SwaggerUi;
+
+use crate::broker::{Broker, PodEvent, Publisher};
+use crate::config::{BrokerArgs, HttpArgs, PgArgs};
+use crate::health::Readiness;
+use crate::identity::Identity;
+use crate::telemetry::{self, Telemetry};
+use crate::{Problem, metrics as names, pg, trace};
+
+/// A request that takes longer is answered with 504.
+const REQUEST: Duration = Duration::from_secs(30);
+/// Open requests and sockets get this long to end, of a grace of 30 s.
+const DRAIN: Duration = Duration::from_secs(25);
+/// … and then publishers and consumers this long.
+const LAST: Duration = Duration::from_secs(4);
+
+/// What all services are made of. Build the parts, then call [`Process::serve`].
+pub struct Process {
+    pub service: Service,
+    pub http: HttpArgs,
+    pub readiness: Readiness,
+    /// Cancelled on SIGTERM: stop taking work.
+    pub stop: CancellationToken,
+    /// Cancelled when the last request and the last socket have ended:
+    /// publishers may go.
+    finish: CancellationToken,
+    sockets: TaskTracker,
+    tasks: TaskTracker,
+    telemetry: Telemetry,
+    prometheus: PrometheusHandle,
+}
+
+impl Process {
+    pub fn start(service: Service, http: &HttpArgs) -> anyhow::Result<Self> {
+        // Fails only when a provider is installed already.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let stop = CancellationToken::new();
+        let process = Self {
+            service,
+            http: http.clone(),
+            readiness: Readiness::default(),
+            stop: stop.clone(),
+            finish: CancellationToken::new(),
+            sockets: TaskTracker::new(),
+            tasks: TaskTracker::new(),
+            telemetry: telemetry::start(service.name(), http)?,
+            prometheus: names::start()?,
+        };
+        let mut terminate = signal(SignalKind::terminate())?;
+        process.tasks.spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+                () = stop.cancelled() => {}
+            }
+            tracing::info!("stopping");
+            stop.cancel();
+        });
+        Ok(process)
+    }
+
+    /// Runs a task that ends soon after `stop`.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(task);
+    }
+
+    /// For tasks that come and go, such as sockets: publishers stay until they
+    /// have ended.
+    pub fn tasks(&self) -> TaskTracker {
+        self.sockets.clone()
+    }
+
+    /// Cancelled when the last request and the last socket have ended.
+    pub fn finish(&self) -> CancellationToken {
+        self.finish.clone()
+    }
+
+    /// The database, watched for readiness.
+    pub fn database(&self, args: &PgArgs, migrator: &'static Migrator) -> PgPool {
+        let pool = pg::pool(args);
+        self.spawn(pg::watch(
+            pool.clone(),
+            migrator,
+            self.readiness.part("database"),
+            self.stop.clone(),
+        ));
+        pool
+    }
+
+    /// Publishes until the last request has ended.
+    pub fn publisher(&self, args: &BrokerArgs) -> Publisher {
+        let name = format!("{} {} publishes", self.service.name(), self.http.pod_name);
+        let broker = Broker::new(args, name, self.readiness.part("broker.publish"));
+        let (publisher, work) = Publisher::new(broker, self.finish.clone());
+        self.spawn(work);
+        publisher
+    }
+
+    /// The connection for consumers.
+    pub fn consumers(&self, args: &BrokerArgs) -> Broker {
+        let name = format!("{} {} consumes", self.service.name(), self.http.pod_name);
+        Broker::new(args, name, self.readiness.part("broker.consume"))
+    }
+
+    /// The check of tokens, kept current from auth.
+    pub fn identity(&self, auth_url: &str) -> Identity {
+        let identity = Identity::new(&self.http.cluster, self.http.secure_cookies());
+        self.spawn(identity.clone().follow(
+            auth_url.trim_end_matches('/').to_owned(),
+            self.readiness.part("auth"),
+            self.stop.clone(),
+        ));
+        identity
+    }
+
+    /// Hears of ended sessions at once, for a service whose pods need no other event.
+    pub fn follow_revocations(&self, consumers: Broker, identity: Identity) {
+        let (service, pod) = (self.service, self.http.pod_name.clone());
+        let stop = self.stop.clone();
+        self.spawn(async move {
+            consumers
+                .consume_pod_queue(service, &pod, &stop, |event| {
+                    if let PodEvent::Events(events) = event {
+                        for recorded in events.iter() {
+                            if let Event::SessionRevoked(revoked) = &recorded.event {
+                                identity.revoke(revoked);
+                            }
+                        }
+                    }
+                    std::future::ready(())
+                })
+                .await;
+        });
+    }
+
+    /// Serves until SIGTERM, then ends everything in order.
+    pub async fn serve(self, router: Router, openapi: OpenApi) -> anyhow::Result<()> {
+        let admin = self.listen(self.http.admin_port).await?;
+        let public = self.listen(self.http.port).await?;
+        tracing::info!(address = %public.local_addr()?, "listening");
+        let admin_stop = CancellationToken::new();
+        self.tasks.spawn({
+            let stopped = admin_stop.clone().cancelled_owned();
+            let router = self.admin_router();
+            async move {
+                let served = axum::serve(admin, router).with_graceful_shutdown(stopped);
+                if let Err(error) = served.await {
+                    tracing::error!(error = %error, "the admin server ended");
+                }
+            }
+        });
+        let router = self.public_router(router, openapi);
+        let listener = public.tap_io(|stream| {
+            // Small frames must not wait for the acknowledgement of the last one.
+            let _ = stream.set_nodelay(true);
+        });
+        let stopped = self.stop.clone().cancelled_owned();
+        let server = axum::serve(
+            listener,
+            router.into_make_service_with_connect_info::<SocketAddr>(),
+        )
+        .with_graceful_shutdown(stopped);
+        let deadline = async {
+            self.stop.cancelled().await;
+            tokio::time::sleep(DRAIN).await;
+        };
+        let served = async {
+            server.await.context("the server ended")?;
+            self.sockets.close();
+            self.sockets.wait().await;
+            anyhow::Ok(())
+        };
+        tokio::select! {
+            ended = served => ended?,
+            () = deadline => tracing::warn!("ending with requests or sockets still open"),
+        }
+        self.stop.cancel();
+        self.finish.cancel();
+        admin_stop.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(LAST, self.tasks.wait()).await.is_err() {
+            tracing::warn!("ending with work still under way");
+        }
+        self.telemetry.shutdown().await;
+        Ok(())
+    }
+
+    async fn listen(&self, port: u16) -> anyhow::Result<TcpListener> {
+        TcpListener::bind((self.http.host, port))
+            .await
+            .with_context(|| format!("cannot listen on {}:{port}", self.http.host))
+    }
+
+    fn admin_router(&self) -> Router {
+        let (readiness, stop) = (self.readiness.clone(), self.stop.clone());
+        let prometheus = self.prometheus.clone();
+        Router::new()
+            .route("/livez", get(|| async { "ok" }))
+            .route(
+                "/readyz",
+                get(async move || {
+                    let mut parts = readiness.report();
+                    parts.insert("running", !stop.is_cancelled());
+                    let ready = parts.values().all(|ready| *ready);
+                    let status = if ready {
+                        StatusCode::OK
+                    } else {
+                        StatusCode::SERVICE_UNAVAILABLE
+                    };
+                    (status, Json(parts))
+                }),
+            )
+            .route("/metrics", get(async move || prometheus.render()))
+    }
+
+    fn public_router(&self, router: Router, openapi: OpenApi) -> Router {
+        let base = format!("/api/{}", self.service.name());
+        let docs =
+            SwaggerUi::new(format!("{base}/docs")).url(format!("{base}/openapi.json"), openapi);
+        let origins: std::sync::Arc<[String]> = self.http.public_origins.clone().into();
+        router
+            .merge(docs)
+            .fallback(async || Problem::not_found())
+            .method_not_allowed_fallback(async || Problem::from(Code::MethodNotAllowed))
+            .layer(DefaultBodyLimit::max(limits::BODY))
+            .layer(middleware::from_fn(time_limit))
+            .layer(middleware::from_fn_with_state(origins, same_site))
+            .layer(CatchPanicLayer::custom(|_| {
+                Problem::internal(anyhow::anyhow!("a handler panicked")).into_response()
+            }))
+            .layer(middleware::from_fn(observe))
+    }
+}
+
+/// Whether a request with cookies comes from our own pages: the browser says
+/// so, or else the Origin must be one of ours. Neither is a no.
+pub fn is_same_site(headers: &axum::http::HeaderMap, origins: &[String]) -> bool {
+    match headers.get("sec-fetch-site").map(HeaderValue::as_bytes) {
+        Some(site) => site == b"same-origin",
+        None => has_origin_of(headers, origins),
+    }
+}
+
+/// Whether the Origin is one of ours, compared whole. Two of them are none.
+pub fn has_origin_of(headers: &axum::http::HeaderMap, origins: &[String]) -> bool {
+    let mut given = headers.get_all(header::ORIGIN).iter();
+    let (Some(one), None) = (given.next(), given.next()) else {
+        return false;
+    };
+    origins.iter().any(|ours| ours.as_bytes() == one.as_bytes())
+}
+
+async fn same_site(
+    State(origins): State<std::sync::Arc<[String]>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let reads = matches!(
+        *request.method(),
+        Method::GET | Method::HEAD | Method::OPTIONS
+    );
+    if reads || is_same_site(request.headers(), &origins) {
+        next.run(request).await
+    } else {
+        Problem::from(Code::CrossSite).into_response()
+    }
+}
+
+async fn time_limit(request: Request, next: Next) -> Response {
+    tokio::time::timeout(REQUEST, next.run(request))
+        .await
+        .unwrap_or_else(|_| Problem::from(Code::Timeout).into_response())
+}
+
+/// Trace, log line, metrics and the headers that every answer has.
+async fn observe(request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let method = request.method().clone();
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or("none", MatchedPath::as_str)
+        .to_owned();
+    let traceparent = trace::accept(
+        request
+            .headers()
+            .get("traceparent")
+            .and_then(|value| value.to_str().ok()),
+    );
+    let trace_id = trace::id(&traceparent).unwrap_or_default().to_owned();
+    let span =
+        tracing::info_span!("request", trace_id = tracing::field::Empty, method = %method, route);
+    let mut response = trace::within(traceparent, span, async move {
+        let response = next.run(request).await;
+        tracing::debug!(status = response.status().as_u16(), "answered");
+        response
+    })
+    .await;
+    let status = response.status().as_u16().to_string();
+    let labels = [("method", method.to_string()), ("route", route)];
+    metrics::histogram!(names::HTTP_SECONDS, &labels).record(started.elapsed());
+    metrics::counter!(names::HTTP_REQUESTS, "method" => labels[0].1.clone(), "route" => labels[1].1.clone(), "status" => status)
+        .increment(1);
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::from_str(&trace_id) {
+        headers.insert("x-request-id", id);
+    }
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    headers.insert(
+        header::REFERRER_POLICY,
+        HeaderValue::from_static("no-referrer"),
+    );
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::{HeaderMap, HeaderName, HeaderValue};
+
+    use super::{has_origin_of, is_same_site};
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| {
+                (
+                    HeaderName::from_static(name),
+                    HeaderValue::from_static(value),
+                )
+            })
+            .collect()
+    }
+
+    fn ours() -> Vec<String> {
+        vec!["https://ag.dev".into()]
+    }
+
+    #[test]
+    fn a_write_from_our_own_pages_passes() {
+        for given in [
+            headers(&[("sec-fetch-site", "same-origin")]),
+            headers(&[("origin", "https://ag.dev")]),
+        ] {
+            assert!(is_same_site(&given, &ours()), "{given:?}");
+        }
+    }
+
+    #[test]
+    fn a_write_from_anywhere_else_or_from_nowhere_does_not() {
+        for given in [
+            headers(&[]),
+            headers(&[
+                ("sec-fetch-site", "cross-site"),
+                ("origin", "https://ag.dev"),
+            ]),
+            headers(&[("sec-fetch-site", "same-site")]),
+            headers(&[("sec-fetch-site", "none")]),
+            headers(&[("origin", "null")]),
+            headers(&[("origin", "https://ag.dev.example")]),
+        ] {
+            assert!(!is_same_site(&given, &ours()), "{given:?}");
+        }
+    }
+
+    #[test]
+    fn an_origin_is_compared_whole() {
+        for origin in [
+            "http://ag.dev",
+            "https://ag.dev:8443",
+            "https://ag.dev/",
+            "https://AG.dev",
+            "https://x.ag.dev",
+            "https://ag.dev@evil.example",
+            "ag.dev",
+            "",
+        ] {
+            assert!(
+                !has_origin_of(&headers(&[("origin", origin)]), &ours()),
+                "{origin}"
+            );
+        }
+    }
+}
