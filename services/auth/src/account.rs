@@ -1,0 +1,4 @@
+//! Accounts: made by signing up, looked at by their owner.
+
+pub mod current_user;
+pub mod sign_up;

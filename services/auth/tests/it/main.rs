@@ -1,0 +1,14 @@
+//! auth as a black box: the binary, on real PostgreSQL and RabbitMQ.
+
+mod account;
+mod browser;
+mod document;
+mod input;
+mod keys;
+mod outbox;
+mod refresh;
+mod server;
+mod sign_in;
+mod sign_out;
+mod throttle;
+mod timing;
