@@ -1,0 +1,18 @@
+//! The settings of users.
+
+use chat_kit::config::{AuthArgs, BrokerArgs, HttpArgs, PgArgs, RedisArgs};
+use clap::Args;
+
+#[derive(Clone, Debug, Args)]
+pub struct Settings {
+    #[command(flatten)]
+    pub http: HttpArgs,
+    #[command(flatten)]
+    pub database: PgArgs,
+    #[command(flatten)]
+    pub broker: BrokerArgs,
+    #[command(flatten)]
+    pub redis: RedisArgs,
+    #[command(flatten)]
+    pub auth: AuthArgs,
+}
