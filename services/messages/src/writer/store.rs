@@ -1,0 +1,320 @@
+//! The SQL of a batch: a handful of statements, whatever its size.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::anyhow;
+use chat_events::{Event, MessageView, ReadRequested, Recorded, topology};
+use chat_kit::broker::HandleError;
+use jiff_sqlx::{Timestamp, ToSqlx};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::sequence::{Log, Logs, Mark, Outcome, Stored};
+use crate::partitions::Lease;
+
+/// Whether the partition is still ours. If so, nobody can claim it before the
+/// transaction ends: a claim needs the row `for update`. Renewing it needs less,
+/// and does not wait for us.
+pub async fn is_owner(
+    transaction: &mut PgConnection,
+    lease: &Lease,
+    pod: &str,
+) -> sqlx::Result<bool> {
+    // A process that is frozen in mid-transaction must not keep the lease for ever.
+    let owner: Option<String> = sqlx::query_scalar(
+        "select set_config('idle_in_transaction_session_timeout', '5s', true)
+         from partitions where partition = $1 and fence = $2 and owner = $3 for key share",
+    )
+    .bind(lease.partition as i16)
+    .bind(lease.fence)
+    .bind(pod)
+    .fetch_optional(transaction)
+    .await?;
+    Ok(owner.is_some())
+}
+
+/// Locks the conversations of the batch and reads what the batch depends on.
+pub async fn read(
+    transaction: &mut PgConnection,
+    partition: u16,
+    events: &[Recorded],
+) -> Result<Logs, HandleError> {
+    let mut ids = BTreeSet::new();
+    let (mut conversations, mut senders, mut clients) = (Vec::new(), Vec::new(), Vec::new());
+    let mut reads = Vec::new();
+    for recorded in events {
+        let conversation = match &recorded.event {
+            Event::MessageSent(sent) => {
+                conversations.push(sent.conversation_id.0);
+                senders.push(sent.sender_id.0);
+                clients.push(sent.client_id.0);
+                sent.conversation_id
+            }
+            Event::MessageRead(read) => {
+                reads.push(read);
+                read.conversation_id
+            }
+            other => {
+                let key = other.routing_key();
+                return Err(HandleError::Failed(anyhow!("unexpected {key}")));
+            }
+        };
+        if topology::partition(conversation) != partition {
+            return Err(HandleError::Failed(anyhow!(
+                "conversation {conversation} is not of partition {partition}"
+            )));
+        }
+        ids.insert(conversation.0);
+    }
+    let ids: Vec<Uuid> = ids.into_iter().collect();
+    let mut logs = Logs::default();
+    // In the order of ids, so that no two transactions wait for each other.
+    let rows: Vec<(Uuid, i64)> = sqlx::query_as(
+        "select id, last_seq from conversations where id = any($1) order by id for no key update",
+    )
+    .bind(&ids)
+    .fetch_all(&mut *transaction)
+    .await?;
+    for (id, last_seq) in rows {
+        let log = Log {
+            last_seq,
+            ..Log::default()
+        };
+        logs.conversations.insert(id.into(), log);
+    }
+    // Only now: a statement sees what was committed before it began.
+    read_members(transaction, &ids, &mut logs).await?;
+    if !clients.is_empty() {
+        read_stored(transaction, conversations, senders, clients, &mut logs).await?;
+    }
+    if !reads.is_empty() {
+        read_passed(transaction, &reads, &mut logs).await?;
+    }
+    Ok(logs)
+}
+
+#[derive(sqlx::FromRow)]
+struct MemberRow {
+    conversation_id: Uuid,
+    user_id: Uuid,
+    read_up_to: i64,
+    read_seq: Option<i64>,
+    read_event: Option<Uuid>,
+    read_at: Option<Timestamp>,
+}
+
+async fn read_members(
+    transaction: &mut PgConnection,
+    ids: &[Uuid],
+    logs: &mut Logs,
+) -> sqlx::Result<()> {
+    let rows: Vec<MemberRow> = sqlx::query_as(
+        "select conversation_id, user_id, read_up_to, read_seq, read_event, read_at
+         from members where conversation_id = any($1)",
+    )
+    .bind(ids)
+    .fetch_all(transaction)
+    .await?;
+    for row in rows {
+        let Some(log) = logs.conversations.get_mut(&row.conversation_id.into()) else {
+            continue;
+        };
+        let entry = row
+            .read_seq
+            .zip(row.read_event)
+            .zip(row.read_at)
+            .map(|((seq, event), at)| (seq, event, at.to_jiff()));
+        let up_to = row.read_up_to;
+        log.members
+            .insert(row.user_id.into(), Mark { up_to, entry });
+    }
+    Ok(())
+}
+
+#[derive(sqlx::FromRow)]
+struct StoredRow {
+    conversation_id: Uuid,
+    seq: i64,
+    id: Uuid,
+    sender_id: Uuid,
+    client_id: Uuid,
+    content: String,
+    body_hash: Vec<u8>,
+    created_at: Timestamp,
+}
+
+/// Sends that came before. Nobody else can add one while the locks are held;
+/// `messages_client_id_key` would refuse it.
+async fn read_stored(
+    transaction: &mut PgConnection,
+    conversations: Vec<Uuid>,
+    senders: Vec<Uuid>,
+    clients: Vec<Uuid>,
+    logs: &mut Logs,
+) -> sqlx::Result<()> {
+    let rows: Vec<StoredRow> = sqlx::query_as(
+        "select distinct on (m.conversation_id, m.seq)
+             m.conversation_id, m.seq, m.id, m.sender_id, m.client_id, m.content, m.body_hash, m.created_at
+         from unnest($1::uuid[], $2::uuid[], $3::uuid[]) as sent (conversation_id, sender_id, client_id)
+         join messages m using (conversation_id, sender_id, client_id)",
+    )
+    .bind(conversations)
+    .bind(senders)
+    .bind(clients)
+    .fetch_all(transaction)
+    .await?;
+    for row in rows {
+        let view = MessageView {
+            id: row.id.into(),
+            conversation_id: row.conversation_id.into(),
+            seq: row.seq,
+            sender_id: row.sender_id.into(),
+            client_id: row.client_id.into(),
+            content: row.content,
+            created_at: row.created_at.to_jiff(),
+        };
+        let key = (view.conversation_id, view.sender_id, view.client_id);
+        let body_hash = row.body_hash;
+        logs.stored.insert(key, Stored { view, body_hash });
+    }
+    Ok(())
+}
+
+/// The messages on which the batch's reads may come to stand: of each read the
+/// newest message that it covers, and the newest of somebody else.
+async fn read_passed(
+    transaction: &mut PgConnection,
+    reads: &[&ReadRequested],
+    logs: &mut Logs,
+) -> sqlx::Result<()> {
+    let (mut ids, mut readers, mut marks, mut up_tos) = (vec![], vec![], vec![], vec![]);
+    for read in reads {
+        let log = logs.conversations.get(&read.conversation_id);
+        if let Some(mark) = log.and_then(|log| log.members.get(&read.user_id)) {
+            ids.push(read.conversation_id.0);
+            readers.push(read.user_id.0);
+            marks.push(mark.up_to);
+            up_tos.push(read.up_to);
+        }
+    }
+    let rows: Vec<(Uuid, i64, Uuid)> = sqlx::query_as(
+        "select read.conversation_id, passed.seq, passed.sender_id
+         from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[])
+             as read (conversation_id, user_id, mark, up_to)
+         cross join lateral (
+             (select m.seq, m.sender_id from messages m
+              where m.conversation_id = read.conversation_id and m.seq > read.mark and m.seq <= read.up_to
+              order by m.seq desc limit 1)
+             union all
+             (select m.seq, m.sender_id from messages m
+              where m.conversation_id = read.conversation_id and m.seq > read.mark and m.seq <= read.up_to
+                  and m.sender_id <> read.user_id
+              order by m.seq desc limit 1)
+         ) passed",
+    )
+    .bind(ids)
+    .bind(readers)
+    .bind(marks)
+    .bind(up_tos)
+    .fetch_all(transaction)
+    .await?;
+    for (id, seq, sender) in rows {
+        if let Some(log) = logs.conversations.get_mut(&id.into()) {
+            log.messages.insert(seq, sender.into());
+        }
+    }
+    Ok(())
+}
+
+/// Writes the new entries, the counters and the marks.
+pub async fn write(transaction: &mut PgConnection, outcome: &Outcome) -> sqlx::Result<()> {
+    if outcome.counters.is_empty() {
+        return Ok(());
+    }
+    write_messages(transaction, outcome).await?;
+    write_reads(transaction, outcome).await?;
+    let (ids, seqs): (Vec<Uuid>, Vec<i64>) = outcome
+        .counters
+        .iter()
+        .map(|(id, seq)| (id.0, *seq))
+        .unzip();
+    let mut activity: BTreeMap<Uuid, jiff::Timestamp> = BTreeMap::new();
+    for message in &outcome.messages {
+        let newest = activity
+            .entry(message.view.conversation_id.0)
+            .or_insert(message.view.created_at);
+        *newest = message.view.created_at.max(*newest);
+    }
+    let at: Vec<Option<Timestamp>> = ids
+        .iter()
+        .map(|id| activity.get(id).map(|at| at.to_sqlx()))
+        .collect();
+    sqlx::query(
+        "update conversations c
+         set last_seq = new.seq, last_activity_at = greatest(c.last_activity_at, new.at)
+         from unnest($1::uuid[], $2::bigint[], $3::timestamptz[]) as new (id, seq, at)
+         where c.id = new.id",
+    )
+    .bind(ids)
+    .bind(seqs)
+    .bind(at)
+    .execute(transaction)
+    .await?;
+    Ok(())
+}
+
+async fn write_messages(transaction: &mut PgConnection, outcome: &Outcome) -> sqlx::Result<()> {
+    if outcome.messages.is_empty() {
+        return Ok(());
+    }
+    let views = || outcome.messages.iter().map(|message| &message.view);
+    sqlx::query(
+        "insert into messages (conversation_id, seq, id, sender_id, client_id, content, created_at, body_hash)
+         select * from unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text[],
+             $7::timestamptz[], $8::bytea[])",
+    )
+    .bind(views().map(|view| view.conversation_id.0).collect::<Vec<_>>())
+    .bind(views().map(|view| view.seq).collect::<Vec<_>>())
+    .bind(views().map(|view| view.id.0).collect::<Vec<_>>())
+    .bind(views().map(|view| view.sender_id.0).collect::<Vec<_>>())
+    .bind(views().map(|view| view.client_id.0).collect::<Vec<_>>())
+    .bind(views().map(|view| view.content.as_str()).collect::<Vec<_>>())
+    .bind(views().map(|view| view.created_at.to_sqlx()).collect::<Vec<_>>())
+    .bind(outcome.messages.iter().map(|message| message.body_hash.as_slice()).collect::<Vec<_>>())
+    .execute(transaction)
+    .await?;
+    Ok(())
+}
+
+async fn write_reads(transaction: &mut PgConnection, outcome: &Outcome) -> sqlx::Result<()> {
+    if outcome.reads.is_empty() {
+        return Ok(());
+    }
+    let reads = || outcome.reads.iter();
+    // Two reads of one member: both are entries, the later one is the mark.
+    sqlx::query(
+        "with new as (
+             select * from unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::bigint[], $5::timestamptz[], $6::uuid[])
+                 as new (conversation_id, seq, user_id, up_to, at, event)
+         ), entries as (
+             insert into reads (conversation_id, seq, user_id, up_to, at)
+             select conversation_id, seq, user_id, up_to, at from new
+         )
+         update members m
+         set read_up_to = last.up_to, read_seq = last.seq, read_at = last.at, read_event = last.event
+         from (
+             select distinct on (conversation_id, user_id) * from new
+             order by conversation_id, user_id, seq desc
+         ) last
+         where m.conversation_id = last.conversation_id and m.user_id = last.user_id",
+    )
+    .bind(reads().map(|read| read.conversation_id.0).collect::<Vec<_>>())
+    .bind(reads().map(|read| read.seq).collect::<Vec<_>>())
+    .bind(reads().map(|read| read.user_id.0).collect::<Vec<_>>())
+    .bind(reads().map(|read| read.up_to).collect::<Vec<_>>())
+    .bind(reads().map(|read| read.at.to_sqlx()).collect::<Vec<_>>())
+    .bind(reads().map(|read| read.event).collect::<Vec<_>>())
+    .execute(transaction)
+    .await?;
+    Ok(())
+}
