@@ -1,0 +1,38 @@
+//! The end of a pod: its sockets are told to move, a few at a time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chat_events::ServerFrame;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use crate::hub::{End, Hub, Item};
+
+/// Each socket adds this to the time over which all move …
+const EACH: Duration = Duration::from_millis(5);
+/// … within these bounds. The process has 25 s in all.
+const SHORTEST: Duration = Duration::from_millis(500);
+const LONGEST: Duration = Duration::from_secs(15);
+
+/// After `stop`, tells every socket when to reconnect, and closes it then.
+pub async fn drain(hub: Arc<Hub>, stop: CancellationToken) {
+    stop.cancelled().await;
+    let mailboxes = hub.stop();
+    let started = Instant::now();
+    let span = (EACH * u32::try_from(mailboxes.len()).unwrap_or(u32::MAX)).clamp(SHORTEST, LONGEST);
+    let mut moves: Vec<_> = mailboxes
+        .into_iter()
+        .map(|mailbox| (span.mul_f64(rand::random_range(0.0..1.0)), mailbox))
+        .collect();
+    moves.sort_unstable_by_key(|(delay, _)| *delay);
+    for (delay, mailbox) in &moves {
+        mailbox.post(Item::frame(&ServerFrame::GoingAway {
+            delay_ms: u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
+        }));
+    }
+    for (delay, mailbox) in moves {
+        sleep_until(started + delay).await;
+        mailbox.end(End::Stopping);
+    }
+}

@@ -1,0 +1,114 @@
+//! This pod's own queue, and what to do after it was lost: every socket is told
+//! that pushes may be missing, once the pod itself is current again.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use chat_events::{Event, Service};
+use chat_kit::broker::{Backoff, Broker, PodEvent};
+use chat_kit::health::Part;
+use chat_kit::identity::Identity;
+use futures::{StreamExt, stream};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::hub::{Hub, Mailbox};
+use crate::messages::{AskError, Messages};
+
+/// Users whose conversations are fetched at the same time.
+const AT_ONCE: usize = 8;
+
+pub struct FanOut {
+    hub: Arc<Hub>,
+    identity: Identity,
+    messages: Messages,
+    ready: Part,
+    subscribed: AtomicBool,
+    changed: Notify,
+}
+
+impl FanOut {
+    pub fn new(hub: Arc<Hub>, identity: Identity, messages: Messages, ready: Part) -> Arc<Self> {
+        Arc::new(Self {
+            hub,
+            identity,
+            messages,
+            ready,
+            subscribed: AtomicBool::new(false),
+            changed: Notify::new(),
+        })
+    }
+
+    /// Feeds the hub from the broker until `stop`.
+    pub async fn follow(self: Arc<Self>, broker: Broker, pod: String, stop: CancellationToken) {
+        broker
+            .consume_pod_queue(Service::SocketHandler, &pod, &stop, |event| {
+                self.take(event);
+                std::future::ready(())
+            })
+            .await;
+    }
+
+    fn take(&self, event: PodEvent) {
+        match event {
+            PodEvent::Events(events) => {
+                for recorded in events.iter() {
+                    if let Event::SessionRevoked(revoked) = &recorded.event {
+                        // First: a socket that opens just now asks for it.
+                        self.identity.revoke(revoked);
+                    }
+                    self.hub.push(&recorded.event);
+                }
+            }
+            PodEvent::Subscribed => {
+                self.subscribed.store(true, Ordering::Release);
+                self.changed.notify_one();
+            }
+            PodEvent::Lost => {
+                self.subscribed.store(false, Ordering::Release);
+                self.ready.set(false);
+            }
+        }
+    }
+
+    /// After each subscription, brings the pod up to date and tells the sockets.
+    pub async fn recover(self: Arc<Self>, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.changed.notified() => {}
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.refresh() => {}
+            }
+            // Unless it was lost again meanwhile.
+            self.ready.set(self.subscribed.load(Ordering::Acquire));
+        }
+    }
+
+    async fn refresh(&self) {
+        stream::iter(self.hub.one_of_each_user())
+            .for_each_concurrent(AT_ONCE, |mailbox| self.refresh_user(mailbox))
+            .await;
+    }
+
+    async fn refresh_user(&self, mailbox: Arc<Mailbox>) {
+        let mut backoff = Backoff::default();
+        while mailbox.ending().is_none() {
+            match self.messages.positions(&mailbox.token).await {
+                Ok(snapshot) => {
+                    self.hub.merge(mailbox.user, None, &snapshot);
+                    break;
+                }
+                Err(AskError::Unavailable(error)) => {
+                    tracing::warn!(error = format!("{error:#}"), "waiting for messages");
+                    backoff.wait().await;
+                }
+                // The token has run out, and the socket ends with it.
+                Err(AskError::NotFound | AskError::Unauthenticated) => break,
+            }
+        }
+        self.hub.resync(mailbox.user);
+    }
+}

@@ -1,0 +1,365 @@
+//! The sockets of this pod, and what their users may see: the index through
+//! which every pushed event finds its sockets. One plain mutex, never held
+//! across an await.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use chat_events::{ConversationId, Event, LogEvent, Position, ServerFrame, SessionId, UserId};
+use chat_kit::identity::Authenticated;
+
+use crate::config::SocketArgs;
+use crate::messages::Positions;
+
+mod mailbox;
+
+pub use mailbox::{End, Item, Mailbox};
+
+pub struct Hub {
+    limits: SocketArgs,
+    index: Mutex<Index>,
+}
+
+#[derive(Default)]
+struct Index {
+    users: HashMap<UserId, Local>,
+    conversations: HashMap<ConversationId, Conversation>,
+    addresses: HashMap<IpAddr, usize>,
+    /// Of the messages database, as last heard.
+    epoch: Option<String>,
+    /// Counts the changes of all conversations.
+    version: u64,
+    stopping: bool,
+}
+
+/// A user with sockets on this pod.
+#[derive(Default)]
+struct Local {
+    mailboxes: Vec<Arc<Mailbox>>,
+    conversations: HashSet<ConversationId>,
+}
+
+/// A conversation with a member on this pod.
+#[derive(Default)]
+struct Conversation {
+    seq: i64,
+    members: Vec<UserId>,
+    /// The index' version when `seq` rose.
+    changed: u64,
+    /// Members with sockets on this pod; the last takes the entry along.
+    users: usize,
+}
+
+/// Why there is no place for another socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoPlace {
+    TooMany,
+    Stopping,
+}
+
+/// A place in the index; given back when it is dropped.
+pub struct Registration {
+    hub: Arc<Hub>,
+    mailbox: Arc<Mailbox>,
+}
+
+impl Registration {
+    pub fn mailbox(&self) -> &Arc<Mailbox> {
+        &self.mailbox
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.hub.index().remove(&self.mailbox);
+    }
+}
+
+impl Hub {
+    pub fn new(limits: SocketArgs) -> Arc<Self> {
+        Arc::new(Self {
+            limits,
+            index: Mutex::default(),
+        })
+    }
+
+    fn index(&self) -> MutexGuard<'_, Index> {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a place. From now on pushes for the user wait in the mailbox.
+    pub fn register(
+        self: &Arc<Self>,
+        caller: &Authenticated,
+        address: IpAddr,
+    ) -> Result<Registration, NoPlace> {
+        self.add(Mailbox::new(caller, address))
+    }
+
+    pub(crate) fn add(self: &Arc<Self>, mailbox: Mailbox) -> Result<Registration, NoPlace> {
+        let mut index = self.index();
+        if index.stopping {
+            return Err(NoPlace::Stopping);
+        }
+        let of_user = index
+            .users
+            .get(&mailbox.user)
+            .map_or(0, |local| local.mailboxes.len());
+        let of_address = index.addresses.get(&mailbox.address).copied().unwrap_or(0);
+        if of_user >= self.limits.sockets_per_user || of_address >= self.limits.sockets_per_address
+        {
+            return Err(NoPlace::TooMany);
+        }
+        let mailbox = Arc::new(mailbox);
+        *index.addresses.entry(mailbox.address).or_default() += 1;
+        index
+            .users
+            .entry(mailbox.user)
+            .or_default()
+            .mailboxes
+            .push(mailbox.clone());
+        Ok(Registration {
+            hub: self.clone(),
+            mailbox,
+        })
+    }
+
+    /// Merges a snapshot of the user's conversations with what was pushed since
+    /// the socket was registered. A database with another epoch voids all that
+    /// other sockets were told; `newcomer` was told nothing yet.
+    pub fn merge(&self, user: UserId, newcomer: Option<&Mailbox>, snapshot: &Positions) {
+        let mut index = self.index();
+        if index
+            .epoch
+            .as_ref()
+            .is_some_and(|known| *known != snapshot.epoch)
+        {
+            index.forget_everything(newcomer);
+        }
+        if index.epoch.is_none() {
+            index.epoch = Some(snapshot.epoch.clone());
+        }
+        for standing in &snapshot.positions {
+            index.note(standing.conversation_id, &standing.members, standing.seq);
+            index.link(user, standing.conversation_id);
+        }
+    }
+
+    /// Notes a conversation that messages told of.
+    pub fn learn(&self, conversation: ConversationId, members: &[UserId], seq: i64) {
+        self.index().note(conversation, members, seq);
+    }
+
+    /// Whether the user is a member now; nothing when this pod does not know.
+    pub fn is_member(&self, conversation: ConversationId, user: UserId) -> Option<bool> {
+        self.index()
+            .conversations
+            .get(&conversation)
+            .map(|known| known.members.contains(&user))
+    }
+
+    /// Where the user's conversations stand that changed after `since`, and the
+    /// version to ask with the next time.
+    pub fn positions(&self, user: UserId, since: u64) -> (Vec<Position>, u64) {
+        let index = self.index();
+        let positions = index
+            .users
+            .get(&user)
+            .into_iter()
+            .flat_map(|local| &local.conversations)
+            .filter_map(|id| {
+                let conversation = index.conversations.get(id)?;
+                (conversation.changed > since).then_some(Position {
+                    conversation_id: *id,
+                    seq: conversation.seq,
+                })
+            })
+            .collect();
+        (positions, index.version)
+    }
+
+    /// Brings one event of the broker to the sockets of those who may see it.
+    pub fn push(&self, event: &Event) {
+        let mut index = self.index();
+        match event {
+            Event::MessageStored { members, entry } => index.stored(members, entry),
+            Event::MessageRefused(refused) => {
+                index.post(&[refused.sender_id], None, || ServerFrame::Refused {
+                    client_id: refused.client_id,
+                    conversation_id: refused.conversation_id,
+                    code: refused.code,
+                    detail: refused.detail.clone(),
+                })
+            }
+            Event::ConversationCreated(created) => {
+                let members: Vec<UserId> = created.members.iter().map(|one| one.user_id).collect();
+                index.note(created.conversation_id, &members, 0);
+                index.post(&members, None, || ServerFrame::ConversationCreated {
+                    conversation_id: created.conversation_id,
+                    members: created.members.clone(),
+                    created_at: created.created_at,
+                });
+            }
+            Event::Typing(typing) => {
+                let Some(conversation) = index.conversations.get(&typing.conversation_id) else {
+                    return;
+                };
+                index.post(&conversation.members, Some(typing.user_id), || {
+                    ServerFrame::Typing {
+                        conversation_id: typing.conversation_id,
+                        user_id: typing.user_id,
+                        active: typing.active,
+                    }
+                });
+            }
+            Event::SessionRevoked(revoked) => index.revoke(revoked.user_id, revoked.session_id),
+            // Nothing else is bound to the queue of this service's pods.
+            _ => {}
+        }
+    }
+
+    /// One socket of each user, the one whose token lasts longest.
+    pub fn one_of_each_user(&self) -> Vec<Arc<Mailbox>> {
+        self.index()
+            .users
+            .values()
+            .filter_map(|local| local.mailboxes.iter().max_by_key(|one| one.expires_at))
+            .cloned()
+            .collect()
+    }
+
+    /// Tells the user's sockets that pushes may be missing.
+    pub fn resync(&self, user: UserId) {
+        self.index().post(&[user], None, || ServerFrame::Resync {
+            conversation_id: None,
+        });
+    }
+
+    /// Takes no more sockets; returns those that are open.
+    pub fn stop(&self) -> Vec<Arc<Mailbox>> {
+        let mut index = self.index();
+        index.stopping = true;
+        index
+            .users
+            .values()
+            .flat_map(|local| local.mailboxes.iter().cloned())
+            .collect()
+    }
+}
+
+impl Index {
+    fn stored(&mut self, members: &[UserId], entry: &LogEvent) {
+        self.note(entry.conversation_id(), members, entry.seq());
+        self.post(members, None, || ServerFrame::Log(entry.clone()));
+    }
+
+    /// Posts one frame, encoded at most once, to all sockets of `users`.
+    fn post(&self, users: &[UserId], but: Option<UserId>, frame: impl FnOnce() -> ServerFrame) {
+        let mut mailboxes = users
+            .iter()
+            .filter(|user| Some(**user) != but)
+            .filter_map(|user| self.users.get(user))
+            .flat_map(|local| &local.mailboxes)
+            .peekable();
+        if mailboxes.peek().is_none() {
+            return;
+        }
+        let item = Item::frame(&frame());
+        for mailbox in mailboxes {
+            mailbox.post(item.clone());
+        }
+    }
+
+    /// Keeps the newest that is known of a conversation, if a member is here.
+    fn note(&mut self, id: ConversationId, members: &[UserId], seq: i64) {
+        if !members.iter().any(|user| self.users.contains_key(user)) {
+            return;
+        }
+        let conversation = match self.conversations.entry(id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                self.version += 1;
+                new.insert(Conversation {
+                    changed: self.version,
+                    ..Conversation::default()
+                })
+            }
+        };
+        if seq > conversation.seq {
+            self.version += 1;
+            conversation.seq = seq;
+            conversation.changed = self.version;
+        }
+        if conversation.members != members {
+            conversation.members = members.to_vec();
+        }
+        for user in members {
+            self.link(*user, id);
+        }
+    }
+
+    fn link(&mut self, user: UserId, id: ConversationId) {
+        let (Some(local), Some(conversation)) =
+            (self.users.get_mut(&user), self.conversations.get_mut(&id))
+        else {
+            return;
+        };
+        if local.conversations.insert(id) {
+            conversation.users += 1;
+        }
+    }
+
+    fn remove(&mut self, mailbox: &Arc<Mailbox>) {
+        if let Entry::Occupied(mut count) = self.addresses.entry(mailbox.address) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+        let Entry::Occupied(mut local) = self.users.entry(mailbox.user) else {
+            return;
+        };
+        local
+            .get_mut()
+            .mailboxes
+            .retain(|one| !Arc::ptr_eq(one, mailbox));
+        if !local.get().mailboxes.is_empty() {
+            return;
+        }
+        for id in local.remove().conversations {
+            if let Entry::Occupied(mut conversation) = self.conversations.entry(id) {
+                conversation.get_mut().users -= 1;
+                if conversation.get().users == 0 {
+                    conversation.remove();
+                }
+            }
+        }
+    }
+
+    fn revoke(&self, user: UserId, session: SessionId) {
+        let mailboxes = self.users.get(&user).map(|local| &local.mailboxes);
+        for mailbox in mailboxes.into_iter().flatten() {
+            if mailbox.session == session {
+                mailbox.end(End::Revoked);
+            }
+        }
+    }
+
+    fn forget_everything(&mut self, newcomer: Option<&Mailbox>) {
+        self.epoch = None;
+        self.conversations.clear();
+        for local in self.users.values_mut() {
+            local.conversations.clear();
+            for mailbox in &local.mailboxes {
+                if newcomer.is_none_or(|new| new.connection != mailbox.connection) {
+                    mailbox.end(End::FanOutLost);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

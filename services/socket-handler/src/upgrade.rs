@@ -1,0 +1,122 @@
+//! From a request to a session: everything that can be refused is refused
+//! before the upgrade, as HTTP.
+
+use std::net::IpAddr;
+
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::ws::{WebSocket, WebSocketUpgrade};
+use axum::extract::{FromRequestParts, OptionalFromRequestParts};
+use axum::http::request::Parts;
+use axum::response::Response;
+use chat_events::{Code, limits};
+use chat_kit::extract::ClientAddress;
+use chat_kit::identity::Authenticated;
+use chat_kit::server::has_origin_of;
+use chat_kit::{Problem, metrics as names};
+
+use crate::hub::{End, NoPlace, Registration};
+use crate::session::Session;
+use crate::state::AppState;
+
+/// The default of tungstenite is 128 KiB for each socket, also at rest.
+const READ_BUFFER: usize = 4 * 1024;
+/// Frames that are written together leave together.
+const WRITE_BUFFER: usize = 8 * 1024;
+/// More than the largest answer to a resume.
+const WRITE_BUFFER_MAX: usize = 32 * 1024 * 1024;
+
+/// A request that may become a session: signed in, from one of our own pages,
+/// and a WebSocket.
+pub struct Upgrade {
+    pub caller: Authenticated,
+    address: IpAddr,
+    upgrade: WebSocketUpgrade,
+}
+
+impl FromRequestParts<AppState> for Upgrade {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
+        let caller =
+            <Authenticated as OptionalFromRequestParts<_>>::from_request_parts(parts, state)
+                .await?
+                .ok_or(Code::Unauthenticated)?;
+        if !has_origin_of(&parts.headers, &state.origins) {
+            return Err(Code::CrossSite.into());
+        }
+        let upgrade = WebSocketUpgrade::from_request_parts(parts, state)
+            .await
+            .map_err(|rejection: WebSocketUpgradeRejection| {
+                Problem::new(Code::UpgradeRequired, rejection.body_text())
+            })?;
+        let ClientAddress(address) = ClientAddress::from_request_parts(parts, state).await?;
+        Ok(Self {
+            caller,
+            address,
+            upgrade,
+        })
+    }
+}
+
+impl Upgrade {
+    /// Opens the session, or says why not.
+    pub async fn open(self, state: AppState) -> Result<Response, Problem> {
+        // First a place, then the snapshot: what is pushed between waits in the mailbox.
+        let hub = &state.sessions.hub;
+        let registration = hub
+            .register(&self.caller, self.address)
+            .map_err(|no_place| match no_place {
+                NoPlace::TooMany => Problem::from(Code::TooManySockets),
+                NoPlace::Stopping => Problem::unavailable(anyhow::anyhow!("stopping")),
+            })?;
+        // The event of its end may have come just before the place was taken.
+        if state.identity.is_revoked(self.caller.session_id()) {
+            return Err(Code::Unauthenticated.into());
+        }
+        let snapshot = state
+            .sessions
+            .messages
+            .positions(self.caller.token())
+            .await?;
+        let mailbox = registration.mailbox();
+        hub.merge(mailbox.user, Some(mailbox), &snapshot);
+        let token = state.tasks.token();
+        let upgrade = self
+            .upgrade
+            .read_buffer_size(READ_BUFFER)
+            .write_buffer_size(WRITE_BUFFER)
+            .max_write_buffer_size(WRITE_BUFFER_MAX)
+            .max_message_size(limits::FRAME)
+            .max_frame_size(limits::FRAME);
+        Ok(upgrade.on_upgrade(async move |socket| {
+            serve(state, registration, socket, snapshot.epoch).await;
+            drop(token);
+        }))
+    }
+}
+
+async fn serve(state: AppState, registration: Registration, socket: WebSocket, epoch: String) {
+    let mailbox = registration.mailbox().clone();
+    state.wheel.add(&mailbox);
+    let open = metrics::gauge!(names::SOCKETS, "kind" => "chat");
+    open.increment(1.0);
+    let session = Session::new(socket, registration, state.sessions.clone());
+    // Redis may be slow or away: hello does not wait for it.
+    let (end, ()) = tokio::join!(session.run(epoch), state.presence.opened(mailbox.user));
+    state.presence.closed(mailbox.user).await;
+    open.decrement(1.0);
+    count(end);
+    tracing::debug!(
+        socket.connection = %mailbox.connection,
+        user.id = %mailbox.user,
+        reason = end.reason(),
+        "socket closed"
+    );
+}
+
+fn count(end: End) {
+    let code = end
+        .code()
+        .map_or_else(|| end.reason().to_owned(), |code| code.to_string());
+    metrics::counter!(names::SOCKETS_CLOSED, "code" => code).increment(1);
+}

@@ -1,0 +1,67 @@
+//! Broker and Redis go away in the middle of a conversation and come back.
+
+use std::time::{Duration, Instant};
+
+use chat_events::ClientId;
+use serde_json::json;
+
+use crate::world::{World, until};
+
+#[tokio::test]
+async fn sockets_outlive_the_broker_and_are_told_to_look_again() -> anyhow::Result<()> {
+    let (stores, world) = World::with_own_stores().await?;
+    let pod = world.pod().await?;
+    let [ann, bob] = ["ann", "bob"].map(|name| world.neighbours.person(name));
+    let conversation = world.neighbours.conversation(&[&ann, &bob]);
+    let mut socket = world.socket(&pod, &ann).await?;
+    stores.rabbitmq.stop().await?;
+    until("the pod is not ready", async || !pod.is_ready().await).await?;
+    let id = socket.create(conversation, "anybody?").await?;
+    let error = socket.await_frame("error").await?;
+    assert_eq!(
+        (&error["code"], &error["client_id"]),
+        (&json!("unavailable"), &json!(id))
+    );
+    stores.rabbitmq.start().await?;
+    // What was stored meanwhile reaches the index, not only the client.
+    until("the pod is ready", async || pod.is_ready().await).await?;
+    assert_eq!(
+        socket.await_frame("resync").await?,
+        json!({"type": "resync"})
+    );
+    let id = socket.create(conversation, "again").await?;
+    assert_eq!(
+        socket.await_frame("accepted").await?,
+        json!({"type": "accepted", "client_id": id})
+    );
+    world.store(conversation, &ann, id, "again").await?;
+    assert_eq!(socket.await_frame("message.stored").await?["seq"], 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn without_redis_people_chat_on() -> anyhow::Result<()> {
+    let (stores, world) = World::with_own_stores().await?;
+    let pod = world.pod().await?;
+    let [ann, bob] = ["ann", "bob"].map(|name| world.neighbours.person(name));
+    let conversation = world.neighbours.conversation(&[&ann, &bob]);
+    stores.redis.stop().await?;
+    let started = Instant::now();
+    let mut writer = world.socket(&pod, &ann).await?;
+    let mut reader = world.socket(&pod, &bob).await?;
+    let id = writer.create(conversation, "still here").await?;
+    writer.await_frame("accepted").await?;
+    assert!(
+        started.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        started.elapsed()
+    );
+    world.store(conversation, &ann, id, "still here").await?;
+    reader.await_frame("message.stored").await?;
+    world
+        .store(conversation, &bob, ClientId::generate(), "so am I")
+        .await?;
+    writer.await_frame("message.stored").await?;
+    assert!(pod.is_ready().await);
+    Ok(())
+}
