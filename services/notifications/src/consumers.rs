@@ -1,0 +1,50 @@
+//! What this service hears from the broker.
+
+mod fan_out;
+mod people;
+mod stored;
+
+use std::sync::Arc;
+
+use chat_events::{Service, topology};
+use chat_kit::broker::Broker;
+use chat_kit::server::Process;
+
+use self::fan_out::FanOut;
+use crate::state::AppState;
+
+/// Deliveries in one transaction; each carries up to 64 events.
+const BATCH: usize = 32;
+
+/// Starts all of them; they end with the process.
+pub fn start(process: &Process, broker: &Broker, state: &AppState) {
+    for queue in topology::queues() {
+        if queue.owner != Service::Notifications {
+            continue;
+        }
+        let (broker, state, stop) = (broker.clone(), state.clone(), process.stop.clone());
+        process.spawn(async move {
+            let messages = queue.name == "NOTIFICATIONS_SRV_MessageSentQueue";
+            broker
+                .consume(&queue, BATCH, &stop, |events| {
+                    let state = state.clone();
+                    async move {
+                        if messages {
+                            stored::handle(&state, &events).await
+                        } else {
+                            people::handle(&state, &events).await
+                        }
+                    }
+                })
+                .await;
+        });
+    }
+    let fan_out = Arc::new(FanOut::new(state.clone()));
+    process.spawn(fan_out.clone().tell_presence(process.stop.clone()));
+    process.spawn(fan_out.follow(
+        broker.clone(),
+        process.http.pod_name.clone(),
+        process.readiness.part("fan-out"),
+        process.stop.clone(),
+    ));
+}

@@ -1,0 +1,163 @@
+//! Names and presence of users.
+
+use chat_events::{Event, PublicUser, Recorded, UserId, UserRef, UserSeen};
+use jiff::Timestamp;
+use jiff_sqlx::ToSqlx;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::inbox;
+
+/// Who is online, at most so many.
+const ONLINE: i64 = 1_000;
+
+/// Applies events about users in any order and any number of times.
+pub async fn apply(
+    transaction: &mut PgConnection,
+    events: impl IntoIterator<Item = &Recorded>,
+) -> sqlx::Result<()> {
+    let mut events: Vec<_> = events
+        .into_iter()
+        .filter_map(|recorded| Some((subject(&recorded.event)?, recorded)))
+        .collect();
+    // Two batches that lock the same rows in the same order cannot block each other.
+    events.sort_by_key(|(user, _)| *user);
+    for (_, recorded) in events {
+        match &recorded.event {
+            Event::UserRegistered(user) | Event::UserUpdated(user) => {
+                named(transaction, user).await?;
+            }
+            Event::UserDeleted { user_id } => deleted(transaction, *user_id).await?,
+            Event::UserOnline(user) => seen(transaction, user, true, recorded.at).await?,
+            Event::UserOffline(user) => seen(transaction, user, false, recorded.at).await?,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Whom an event is about, if it is one of those that [`apply`] knows.
+pub const fn subject(event: &Event) -> Option<UserId> {
+    match event {
+        Event::UserRegistered(user) | Event::UserUpdated(user) => Some(user.user_id),
+        Event::UserDeleted { user_id } => Some(*user_id),
+        Event::UserOnline(user) | Event::UserOffline(user) => Some(user.user_id),
+        _ => None,
+    }
+}
+
+async fn named(transaction: &mut PgConnection, user: &UserRef) -> sqlx::Result<()> {
+    sqlx::query(
+        "insert into people (user_id, username, display_name, version) values ($1, $2, $3, $4)
+         on conflict on constraint people_key do update
+         set username = excluded.username, display_name = excluded.display_name,
+             version = excluded.version
+         where people.version < excluded.version and people.deleted_at is null",
+    )
+    .bind(user.user_id.0)
+    .bind(&user.username)
+    .bind(&user.display_name)
+    .bind(user.version)
+    .execute(transaction)
+    .await?;
+    Ok(())
+}
+
+/// The names of the event are as old as the profile that users had then, so
+/// they only fill a row that does not exist yet.
+async fn seen(
+    transaction: &mut PgConnection,
+    user: &UserSeen,
+    online: bool,
+    at: Timestamp,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "insert into people (user_id, username, display_name, online, seen_at)
+         values ($1, $2, $3, $4, $5)
+         on conflict on constraint people_key do update
+         set online = excluded.online, seen_at = excluded.seen_at
+         where (people.seen_at is null or people.seen_at <= excluded.seen_at)
+           and people.deleted_at is null",
+    )
+    .bind(user.user_id.0)
+    .bind(&user.username)
+    .bind(&user.display_name)
+    .bind(online)
+    .bind(at.to_sqlx())
+    .execute(transaction)
+    .await?;
+    Ok(())
+}
+
+async fn deleted(transaction: &mut PgConnection, user: UserId) -> sqlx::Result<()> {
+    sqlx::query(
+        "insert into people (user_id, username, display_name, deleted_at) values ($1, '', '', now())
+         on conflict on constraint people_key do update
+         set username = '', display_name = '', online = false, deleted_at = now()
+         where people.deleted_at is null",
+    )
+    .bind(user.0)
+    .execute(&mut *transaction)
+    .await?;
+    inbox::lock(transaction, [user]).await?;
+    sqlx::query(
+        "with gone as (delete from notices where user_id = $1),
+              unmarked as (delete from read_marks where user_id = $1)
+         delete from inboxes where user_id = $1",
+    )
+    .bind(user.0)
+    .execute(transaction)
+    .await?;
+    Ok(())
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    user_id: Uuid,
+    username: String,
+    display_name: String,
+    online: bool,
+}
+
+impl From<Row> for PublicUser {
+    fn from(row: Row) -> Self {
+        Self {
+            id: UserId(row.user_id),
+            username: row.username,
+            display_name: row.display_name,
+        }
+    }
+}
+
+/// Those who are online, by name.
+pub async fn online(connection: &mut PgConnection) -> sqlx::Result<Vec<PublicUser>> {
+    let rows: Vec<Row> = sqlx::query_as(
+        "select user_id, username, display_name, online from people
+         where online order by username limit $1",
+    )
+    .bind(ONLINE)
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().map(PublicUser::from).collect())
+}
+
+/// Whether each of the users is online, and their names.
+pub async fn presence_of(
+    connection: &mut PgConnection,
+    users: &[Uuid],
+) -> sqlx::Result<Vec<(PublicUser, bool)>> {
+    let rows: Vec<Row> = sqlx::query_as(
+        "select user_id, username, display_name, online from people
+         where user_id = any($1) and deleted_at is null",
+    )
+    .bind(users)
+    .fetch_all(connection)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| {
+            let online = row.online;
+            (row.into(), online)
+        })
+        .collect())
+}

@@ -1,0 +1,170 @@
+//! All sockets of this pod.
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::extract::ws::Utf8Bytes;
+use chat_events::{Code, NotificationFrame, SessionRevoked, UserId};
+use chat_kit::{Problem, metrics as names};
+use jiff::Timestamp;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use super::mailbox::{End, Item, Mailbox};
+use super::wheel::Wheel;
+use crate::config::SocketArgs;
+
+pub struct Hub {
+    limits: SocketArgs,
+    sockets: Mutex<Sockets>,
+    wheel: Wheel,
+}
+
+#[derive(Default)]
+struct Sockets {
+    next: u64,
+    all: HashMap<u64, Arc<Mailbox>>,
+    of_user: HashMap<UserId, HashSet<u64>>,
+    at_address: HashMap<IpAddr, usize>,
+    stopping: bool,
+}
+
+/// A place in the hub; given back when it is dropped.
+pub struct Seat {
+    hub: Arc<Hub>,
+    number: u64,
+    pub mailbox: Arc<Mailbox>,
+}
+
+impl Hub {
+    pub fn new(limits: SocketArgs) -> Arc<Self> {
+        Arc::new(Self {
+            limits,
+            sockets: Mutex::default(),
+            wheel: Wheel::new(limits.heartbeat_seconds),
+        })
+    }
+
+    fn sockets(&self) -> MutexGuard<'_, Sockets> {
+        self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on the mailbox gets what its socket must hear.
+    pub fn admit(self: &Arc<Self>, mailbox: Mailbox) -> Result<Seat, Problem> {
+        let mailbox = Arc::new(mailbox);
+        let user = mailbox.member.map(|member| member.user);
+        let mut guard = self.sockets();
+        let sockets = &mut *guard;
+        if sockets.stopping {
+            return Err(Code::Unavailable.into());
+        }
+        let of_user = user
+            .and_then(|user| sockets.of_user.get(&user))
+            .map_or(0, HashSet::len);
+        let at_address = sockets.at_address.get(&mailbox.address).copied();
+        if of_user >= self.limits.sockets_per_user
+            || at_address.unwrap_or_default() >= self.limits.sockets_per_address
+        {
+            return Err(Code::TooManySockets.into());
+        }
+        let number = sockets.next;
+        sockets.next += 1;
+        sockets.all.insert(number, mailbox.clone());
+        *sockets.at_address.entry(mailbox.address).or_default() += 1;
+        if let Some(user) = user {
+            sockets.of_user.entry(user).or_default().insert(number);
+        }
+        drop(guard);
+        self.wheel.add(&mailbox);
+        metrics::gauge!(names::SOCKETS, "kind" => "notifications").increment(1);
+        Ok(Seat {
+            hub: self.clone(),
+            number,
+            mailbox,
+        })
+    }
+
+    /// Posts a frame for every socket of the user.
+    pub fn tell(&self, user: UserId, frame: &NotificationFrame) {
+        let text = encode(frame);
+        let sockets = self.sockets();
+        let own = sockets.of_user.get(&user).into_iter().flatten();
+        for mailbox in own.filter_map(|number| sockets.all.get(number)) {
+            mailbox.post(Item::Frame(text.clone()));
+        }
+    }
+
+    /// Posts a frame for every socket, guests included.
+    pub fn tell_all(&self, frame: &NotificationFrame) {
+        let text = encode(frame);
+        for mailbox in self.sockets().all.values() {
+            mailbox.post(Item::Frame(text.clone()));
+        }
+    }
+
+    /// Ends the sockets of a session.
+    pub fn revoke(&self, revoked: &SessionRevoked) {
+        let sockets = self.sockets();
+        let own = sockets.of_user.get(&revoked.user_id).into_iter().flatten();
+        for mailbox in own.filter_map(|number| sockets.all.get(number)) {
+            if mailbox
+                .member
+                .is_some_and(|member| member.session == revoked.session_id)
+            {
+                mailbox.end(End::Revoked);
+            }
+        }
+    }
+
+    pub fn end_all(&self, end: End) {
+        for mailbox in self.sockets().all.values() {
+            mailbox.end(end);
+        }
+    }
+
+    /// Keeps heartbeats and expiries going; ends all sockets at `stop`.
+    pub async fn turn(self: Arc<Self>, stop: CancellationToken) {
+        let mut second = tokio::time::interval(Duration::from_secs(1));
+        second.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                _ = second.tick() => self.wheel.step(Timestamp::now().as_second()),
+            }
+        }
+        self.sockets().stopping = true;
+        self.end_all(End::Stopping);
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut guard = self.hub.sockets();
+        let sockets = &mut *guard;
+        sockets.all.remove(&self.number);
+        if let Some(count) = sockets.at_address.get_mut(&self.mailbox.address) {
+            *count -= 1;
+            if *count == 0 {
+                sockets.at_address.remove(&self.mailbox.address);
+            }
+        }
+        if let Some(member) = self.mailbox.member
+            && let Some(own) = sockets.of_user.get_mut(&member.user)
+        {
+            own.remove(&self.number);
+            if own.is_empty() {
+                sockets.of_user.remove(&member.user);
+            }
+        }
+        drop(guard);
+        metrics::gauge!(names::SOCKETS, "kind" => "notifications").decrement(1);
+    }
+}
+
+/// A frame as it goes over the wire.
+pub fn encode(frame: &NotificationFrame) -> Utf8Bytes {
+    // Types of our own without maps always encode.
+    serde_json::to_string(frame).unwrap_or_default().into()
+}

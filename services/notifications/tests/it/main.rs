@@ -1,0 +1,11 @@
+//! The service as a black box: the real binary on real servers, spoken to over
+//! HTTP, sockets and the broker.
+
+mod bad_input;
+mod document;
+mod earlier;
+mod forgery;
+mod harness;
+mod notices;
+mod presence;
+mod sockets;
