@@ -1,0 +1,27 @@
+import { chatApi } from "../../api/chat-api";
+import type { SignedIn, SignIn, SignUp, User } from "../../api/types";
+import { currentUser } from "../../chat/session";
+
+const requests = chatApi.injectEndpoints({
+  endpoints: (build) => ({
+    signIn: build.mutation<SignedIn, SignIn>({
+      query: (body) => ({ url: "/auth/signin", method: "POST", body }),
+    }),
+    signUp: build.mutation<SignedIn, SignUp>({
+      query: (body) => ({ url: "/auth/signup", method: "POST", body }),
+    }),
+    signOut: build.mutation<null, void>({
+      query: () => ({ url: "/auth/signout", method: "POST" }),
+    }),
+    rename: build.mutation<User, { display_name: string }>({
+      query: (body) => ({ url: "/users/me", method: "PATCH", body }),
+      invalidatesTags: ["People"],
+      async onQueryStarted(_, { dispatch, queryFulfilled }) {
+        const { data } = await queryFulfilled.catch(() => ({ data: null }));
+        if (data) void dispatch(currentUser.initiate(undefined, { subscribe: false, forceRefetch: true }));
+      },
+    }),
+  }),
+});
+
+export const { useSignInMutation, useSignUpMutation, useSignOutMutation, useRenameMutation } = requests;
