@@ -1,0 +1,92 @@
+// A conversation of 10,000 messages.
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { launch, noFaults } from './browser.mjs';
+import { find, message, openThread, say, signIn, signUp, thread } from './people.mjs';
+
+const NODES = 200;
+const { people, count } = JSON.parse(process.env.CHAT_HISTORY);
+const [ada, ben] = people;
+
+let browser;
+before(async () => {
+  browser = await launch();
+});
+after(() => browser.close());
+
+test('10,000 messages scroll with a bounded number of nodes', async () => {
+  const person = await signIn(browser, ada);
+  const { page } = person;
+  await openThread(person, ben);
+  const log = thread(person, ben);
+  await log.locator(`[data-seq="${count}"]`).waitFor();
+  const seen = new Set();
+  let most = 0;
+  let lowest = count;
+  const box = await log.boundingBox();
+  await page.mouse.move(box.x + box.width / 2, box.y + box.height / 2);
+  const deadline = Date.now() + 240_000;
+  while (lowest > 1) {
+    assert.ok(Date.now() < deadline, `only back to ${lowest}`);
+    const seqs = await shownAtOnce(log);
+    most = Math.max(most, seqs.length);
+    seqs.forEach((seq) => seen.add(seq));
+    lowest = Math.min(lowest, ...seqs);
+    // Never further than one screen, so that every row is seen.
+    await page.mouse.wheel(0, -Math.floor(box.height * 0.8));
+    await page.waitForFunction(
+      (before) => {
+        const rows = [...document.querySelectorAll('[role=log] [data-seq]')];
+        return rows.some((row) => Number(row.dataset.seq) < before) || before === 1;
+      },
+      lowest,
+      { timeout: 20_000 },
+    );
+  }
+  const missing = Array.from({ length: count }, (_, place) => place + 1).filter((seq) => !seen.has(seq));
+  assert.deepEqual(missing.slice(0, 10), []);
+  assert.ok(most <= NODES, `${most} messages were in the page at once`);
+  assert.ok(most > 5, `only ${most} messages were in the page`);
+  // And down again with one key.
+  await page.getByRole('button', { name: /[Jj]ump to latest/ }).click();
+  await log.locator(`[data-seq="${count}"]`).waitFor();
+  assert.ok((await shownAtOnce(log)).length <= NODES);
+  noFaults(person);
+  await person.context.close();
+});
+
+async function shownAtOnce(log) {
+  return log.evaluate((node) =>
+    [...node.querySelectorAll('[data-testid="message"][data-seq]')].map((row) => Number(row.dataset.seq)),
+  );
+}
+
+test('opening puts the first unread message in view', async () => {
+  const [sender, reader] = await Promise.all([signUp(browser, 'sam'), signUp(browser, 'rita')]);
+  await find(sender, reader);
+  await say(sender, reader, 'read this one');
+  await openThread(reader, sender);
+  await message(sender, reader, 'read this one', 'read').waitFor();
+  await reader.page.getByRole('navigation', { name: 'Main' }).getByRole('link', { name: 'People' }).click();
+  await reader.page.getByRole('heading', { name: 'People', level: 1 }).or(
+    reader.page.getByRole('heading', { name: 'People' }),
+  ).first().waitFor();
+  for (let number = 1; number <= 60; number += 1) await say(sender, reader, `unread ${number}.`);
+  await message(sender, reader, 'unread 60.', 'stored').waitFor({ timeout: 30_000 });
+  await openThread(reader, sender);
+  const first = message(reader, sender, 'unread 1.');
+  await first.waitFor();
+  assert.ok(await inView(first), 'the first unread message is not in view');
+  await thread(reader, sender).getByRole('separator', { name: 'Unread messages' }).waitFor();
+  noFaults(sender, reader);
+  await Promise.all([sender, reader].map(({ context }) => context.close()));
+});
+
+function inView(row) {
+  return row.evaluate((node) => {
+    const log = node.closest('[role=log]').getBoundingClientRect();
+    const { top, bottom } = node.getBoundingClientRect();
+    return top >= log.top - 1 && bottom <= log.bottom + 1;
+  });
+}

@@ -1,0 +1,258 @@
+//! The task of a client: connect, catch up, send what waits, and again.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use anyhow::Context;
+use chat_events::{ClientFrame, ClientId, ConversationId, LogEvent, ServerFrame, close};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::state::{Resync, State};
+use crate::socket::{ChatSocket, Incoming, Refused};
+use crate::{Log, Person};
+
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// What was not answered is said again after this.
+const AGAIN: Duration = Duration::from_secs(10);
+/// An error that is not final.
+const AFTER_ERROR: Duration = Duration::from_secs(1);
+
+pub(super) async fn run(person: Person, state: watch::Sender<State>, stop: CancellationToken) {
+    let mut pause = FIRST_PAUSE;
+    let mut changes = state.subscribe();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            online = changes.wait_for(|state| !state.offline) => drop(online),
+        }
+        match ChatSocket::open(&person).await {
+            Ok(socket) => {
+                let ended = session(&person, &state, socket, &stop).await;
+                let code = *ended.as_ref().unwrap_or(&None);
+                state.send_modify(|state| {
+                    state.connected = false;
+                    state.closes.push(code);
+                    state.signed_out = code == Some(close::REVOKED);
+                });
+                if code == Some(close::REVOKED) || stop.is_cancelled() {
+                    return;
+                }
+                if ended.is_ok() {
+                    pause = FIRST_PAUSE;
+                }
+                if code == Some(close::EXPIRED) {
+                    // Without an answer the next upgrade is refused, and asks again.
+                    let _ = person.refresh().await;
+                }
+            }
+            Err(error) => {
+                let status = error
+                    .downcast_ref::<Refused>()
+                    .map(|refused| refused.status);
+                if status == Some(401) {
+                    let refreshed = person.refresh().await;
+                    if refreshed.is_ok_and(|answer| answer.status == 401) {
+                        state.send_modify(|state| state.signed_out = true);
+                        return;
+                    }
+                }
+            }
+        }
+        let jitter = rand::random_range(0.5..1.0);
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = sleep(pause.mul_f64(jitter)) => {}
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Until the socket ends; the close code.
+async fn session(
+    person: &Person,
+    state: &watch::Sender<State>,
+    mut socket: ChatSocket,
+    stop: &CancellationToken,
+) -> anyhow::Result<Option<u16>> {
+    let mut changes = state.subscribe();
+    let mut under_way = UnderWay::default();
+    let silence = match socket.next(AGAIN).await? {
+        Incoming::Frame(
+            hello @ ServerFrame::Hello {
+                heartbeat_seconds, ..
+            },
+        ) => {
+            state.send_modify(|state| {
+                state.connected = true;
+                state.connections += 1;
+                state.apply(hello);
+            });
+            Duration::from_secs(heartbeat_seconds * 2)
+        }
+        Incoming::Frame(other) => anyhow::bail!("the first frame was {other:?}"),
+        Incoming::Closed(code) => return Ok(code),
+    };
+    let mut heard = Instant::now();
+    loop {
+        let (frames, offline) = {
+            let state = changes.borrow_and_update();
+            (under_way.due(&state, Instant::now()), state.offline)
+        };
+        if offline {
+            socket.close().await?;
+            return Ok(None);
+        }
+        for frame in &frames {
+            socket.send(frame).await?;
+        }
+        tokio::select! {
+            () = stop.cancelled() => {
+                socket.close().await?;
+                return Ok(None);
+            }
+            changed = changes.changed() => changed?,
+            () = sleep(AFTER_ERROR) => anyhow::ensure!(heard.elapsed() < silence, "the server is silent"),
+            incoming = socket.next(silence) => match incoming? {
+                Incoming::Closed(code) => return Ok(code),
+                Incoming::Frame(ServerFrame::GoingAway { delay_ms }) => {
+                    sleep(Duration::from_millis(delay_ms)).await;
+                    socket.close().await?;
+                    return Ok(Some(close::GOING_AWAY));
+                }
+                Incoming::Frame(frame) => {
+                    heard = Instant::now();
+                    under_way.heard(&frame);
+                    let mut resync = None;
+                    state.send_modify(|state| resync = state.apply(frame));
+                    if let Some(resync) = resync {
+                        fetch(person, state, resync).await?;
+                    }
+                }
+            },
+        }
+    }
+}
+
+/// What was said on this connection and is not answered.
+#[derive(Default)]
+struct UnderWay {
+    /// One message per conversation at a time keeps their order. Said again at the instant.
+    sends: HashMap<ConversationId, (ClientId, Instant)>,
+    resumes: HashMap<ConversationId, Instant>,
+    reads: HashMap<ConversationId, (i64, Instant)>,
+}
+
+impl UnderWay {
+    /// The frames that should leave now.
+    fn due(&mut self, state: &State, now: Instant) -> Vec<ClientFrame> {
+        let mut frames = Vec::new();
+        for (&conversation_id, log) in &state.logs {
+            let Some(after) = log.hole() else { continue };
+            if self
+                .resumes
+                .get(&conversation_id)
+                .is_none_or(|again| *again <= now)
+            {
+                self.resumes.insert(conversation_id, now + AGAIN);
+                frames.push(ClientFrame::Resume {
+                    conversation_id,
+                    after,
+                });
+            }
+        }
+        self.sends.retain(|_, (client_id, _)| {
+            !state.accepted.contains(client_id)
+                && state
+                    .outbox
+                    .iter()
+                    .any(|waiting| waiting.client_id == *client_id)
+        });
+        for waiting in &state.outbox {
+            // Accepted ones are on their way; a hole in the log will show a lost push.
+            if state.accepted.contains(&waiting.client_id) {
+                continue;
+            }
+            let turn = match self.sends.get(&waiting.conversation_id) {
+                None => true,
+                Some((client_id, again)) => *client_id == waiting.client_id && *again <= now,
+            };
+            if turn {
+                self.sends
+                    .insert(waiting.conversation_id, (waiting.client_id, now + AGAIN));
+                frames.push(ClientFrame::MessageCreate {
+                    client_id: waiting.client_id,
+                    conversation_id: waiting.conversation_id,
+                    content: waiting.content.clone(),
+                });
+            }
+        }
+        for (&conversation_id, &up_to) in &state.reads {
+            let mark = state.user_id.zip(state.logs.get(&conversation_id));
+            let stored = mark.map_or(0, |(user, log)| Log::read_up_to(log, user));
+            let said = self.reads.get(&conversation_id);
+            let due = said.is_none_or(|(said, again)| *said < up_to || *again <= now);
+            if stored < up_to && due {
+                self.reads.insert(conversation_id, (up_to, now + AGAIN));
+                frames.push(ClientFrame::MessageRead {
+                    conversation_id,
+                    up_to,
+                });
+            }
+        }
+        frames
+    }
+
+    fn heard(&mut self, frame: &ServerFrame) {
+        match frame {
+            ServerFrame::Resumed {
+                conversation_id, ..
+            } => {
+                self.resumes.remove(conversation_id);
+            }
+            ServerFrame::Error {
+                client_id: Some(client_id),
+                ..
+            } => {
+                for (sent, again) in self.sends.values_mut() {
+                    if sent == client_id {
+                        *again = Instant::now() + AFTER_ERROR;
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Reads the rest of the log over HTTP, page by page.
+async fn fetch(
+    person: &Person,
+    state: &watch::Sender<State>,
+    resync: Resync,
+) -> anyhow::Result<()> {
+    let conversations: Vec<_> = match resync {
+        Resync::Conversation(conversation) => vec![conversation],
+        Resync::Everything => state.borrow().logs.keys().copied().collect(),
+    };
+    for conversation in conversations {
+        loop {
+            let after = state.borrow().top(conversation);
+            let page = person
+                .get(&format!(
+                    "/api/messages/events?conversation={conversation}&after={after}"
+                ))
+                .await?
+                .expect(200)?;
+            let events: Vec<LogEvent> =
+                serde_json::from_value(page["events"].clone()).context("not a page of events")?;
+            state.send_modify(|state| events.into_iter().for_each(|event| state.log(event)));
+            if page["complete"] != false {
+                break;
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,159 @@
+//! What the client knows, and how a frame changes it.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use chat_events::{ClientId, Code, ConversationId, LogEvent, Position, ServerFrame, UserId};
+
+use crate::Log;
+
+/// A message that is neither stored nor refused yet.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    pub client_id: ClientId,
+    pub conversation_id: ConversationId,
+    pub content: String,
+}
+
+#[derive(Debug, Default)]
+pub struct State {
+    pub logs: HashMap<ConversationId, Log>,
+    /// In the order in which it was written.
+    pub outbox: VecDeque<Outgoing>,
+    /// The broker has them: they must never be lost.
+    pub accepted: HashSet<ClientId>,
+    pub refused: HashMap<ClientId, Code>,
+    /// Marks that this reader wants to have.
+    pub reads: HashMap<ConversationId, i64>,
+    pub typing: HashMap<(ConversationId, UserId), bool>,
+    /// The user wants to be away.
+    pub offline: bool,
+    pub connected: bool,
+    pub user_id: Option<UserId>,
+    /// Successful connections so far.
+    pub connections: u32,
+    /// How connections ended, in order.
+    pub closes: Vec<Option<u16>>,
+    /// Not final errors.
+    pub errors: Vec<Code>,
+    /// The session was ended; the client will not come back.
+    pub signed_out: bool,
+    pub epoch: Option<String>,
+}
+
+impl State {
+    /// Whether the frame asks for a fetch over HTTP, and of what.
+    pub fn apply(&mut self, frame: ServerFrame) -> Option<Resync> {
+        match frame {
+            ServerFrame::Hello {
+                epoch,
+                positions,
+                user_id,
+                ..
+            } => {
+                if self.epoch.as_ref().is_some_and(|known| *known != epoch) {
+                    self.logs.clear();
+                }
+                self.epoch = Some(epoch);
+                self.user_id = Some(user_id);
+                self.hear_of(&positions);
+            }
+            ServerFrame::Heartbeat { positions } => self.hear_of(&positions),
+            ServerFrame::Log(event) => self.log(event),
+            ServerFrame::Resumed { events, .. } => {
+                for event in events {
+                    self.log(event);
+                }
+            }
+            ServerFrame::Accepted { client_id } => {
+                self.accepted.insert(client_id);
+            }
+            ServerFrame::Refused {
+                client_id, code, ..
+            } => {
+                self.outbox.retain(|waiting| waiting.client_id != client_id);
+                self.refused.insert(client_id, code);
+            }
+            ServerFrame::Error { code, .. } => self.errors.push(code),
+            ServerFrame::Typing {
+                conversation_id,
+                user_id,
+                active,
+            } => {
+                self.typing.insert((conversation_id, user_id), active);
+            }
+            ServerFrame::ConversationCreated {
+                conversation_id, ..
+            } => {
+                self.logs.entry(conversation_id).or_default();
+            }
+            ServerFrame::Resync { conversation_id } => {
+                return Some(conversation_id.map_or(Resync::Everything, Resync::Conversation));
+            }
+            ServerFrame::GoingAway { .. } => {}
+        }
+        None
+    }
+
+    pub fn log(&mut self, event: LogEvent) {
+        if let LogEvent::Message { message, .. } = &event {
+            self.outbox
+                .retain(|waiting| waiting.client_id != message.client_id);
+        }
+        self.logs
+            .entry(event.conversation_id())
+            .or_default()
+            .apply(event);
+    }
+
+    fn hear_of(&mut self, positions: &[Position]) {
+        for position in positions {
+            self.logs
+                .entry(position.conversation_id)
+                .or_default()
+                .hear_of(position.seq);
+        }
+    }
+
+    pub fn texts(&self, conversation: ConversationId) -> Vec<String> {
+        self.logs
+            .get(&conversation)
+            .map(Log::texts)
+            .unwrap_or_default()
+    }
+
+    pub fn top(&self, conversation: ConversationId) -> i64 {
+        self.logs.get(&conversation).map_or(0, Log::top)
+    }
+
+    /// Every broken promise, of every conversation.
+    pub fn violations(&self) -> Vec<String> {
+        self.logs
+            .values()
+            .flat_map(|log| log.violations.iter().cloned())
+            .collect()
+    }
+
+    /// For the message of a failed test.
+    pub fn summary(&self) -> String {
+        let logs: Vec<_> = self
+            .logs
+            .values()
+            .map(|log| (log.top(), log.hole()))
+            .collect();
+        format!(
+            "connected {}, connections {}, closes {:?}, errors {:?}, waiting {}, refused {:?}, logs {logs:?}",
+            self.connected,
+            self.connections,
+            self.closes,
+            self.errors,
+            self.outbox.len(),
+            self.refused,
+        )
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resync {
+    Everything,
+    Conversation(ConversationId),
+}

@@ -1,0 +1,25 @@
+//! Verbs for tests of the whole chat: people, sockets, clients and the stack
+//! that they talk to. One file per subject lies in `tests/`.
+
+mod answer;
+mod await_until;
+mod chat;
+mod client;
+mod forged;
+mod log;
+mod person;
+mod seed;
+mod site;
+pub mod socket;
+mod talk;
+
+pub use answer::Answer;
+pub use await_until::await_until;
+pub use chat::Chat;
+pub use client::{ChatClient, Outgoing, State};
+pub use forged::{COUNT as FORGED_TOKENS, Forge, Forged};
+pub use log::Log;
+pub use person::{Browser, Person};
+pub use site::Site;
+pub use socket::{ChatSocket, Incoming, NoticeSocket, Refused, Socket};
+pub use talk::Talk;

@@ -1,0 +1,178 @@
+//! Who is online: tabs, pods that die, and a Redis that forgets.
+
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use chat_e2e::{Chat, ChatSocket, NoticeSocket, Person, await_until};
+use chat_events::{NotificationFrame, Service, UserId};
+use tokio::time::Instant;
+
+/// In the first seconds of a new Redis, going offline is told late.
+const SOON: Duration = Duration::from_secs(30);
+/// What a killed pod's users may still look like, at most.
+const BOUND: Duration = Duration::from_secs(45);
+
+#[tokio::test]
+async fn another_client_sees_the_change_live() -> anyhow::Result<()> {
+    // Row 20 wants it in under 2 s. A busy machine would make that bound a
+    // matter of luck, so the time is for a benchmark to measure.
+    let chat = Chat::shared().await?;
+    let (ada, ben) = tokio::try_join!(
+        Person::sign_up(&chat.site, "ada"),
+        Person::sign_up(&chat.site, "ben")
+    )?;
+    let mut watch = NoticeSocket::join(&ada).await?;
+    for _ in 0..3 {
+        let socket = ChatSocket::open(&ben).await?;
+        await_change(&mut watch, ben.id, true, SOON).await?;
+        socket.close().await?;
+        await_change(&mut watch, ben.id, false, SOON).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn two_tabs_both_receive_every_message_closing_one_keeps_the_user_online()
+-> anyhow::Result<()> {
+    let chat = Chat::shared().await?;
+    let (ada, ben, conversation) = chat.two_people().await?;
+    let mut watch = NoticeSocket::join(&ada).await?;
+    let mut tabs = vec![ChatSocket::open(&ben).await?, ChatSocket::open(&ben).await?];
+    let mut notices = NoticeSocket::join(&ben).await?;
+    await_change(&mut watch, ben.id, true, SOON).await?;
+    let mut talk = ChatSocket::open(&ada).await?;
+    for text in ["one", "two", "three"] {
+        let sent = talk.say(conversation, text).await?;
+        for tab in &mut tabs {
+            tab.await_stored(sent).await?;
+        }
+        notices
+            .await_frame("the notice", SOON, |frame| {
+                matches!(frame, NotificationFrame::Notice { .. }).then_some(())
+            })
+            .await?;
+    }
+    notices.close().await?;
+    let last = tabs.pop().context("two tabs")?;
+    for tab in tabs {
+        tab.close().await?;
+    }
+    // Somebody who comes and goes later shows that nothing was told of Ben.
+    let marker = Person::sign_up(&chat.site, "marker").await?;
+    let came = ChatSocket::open(&marker).await?;
+    let mut other = NoticeSocket::join(&ada).await?;
+    await_status(&ada, marker.id, "online", SOON).await?;
+    came.close().await?;
+    await_change(&mut other, marker.id, false, SOON).await?;
+    watch
+        .await_frame("the marker", SOON, |frame| match frame {
+            NotificationFrame::UserOffline(user) if user.id == marker.id => Some(Ok(())),
+            NotificationFrame::UserOffline(user) if user.id == ben.id => {
+                Some(Err(anyhow::anyhow!("offline with an open tab")))
+            }
+            _ => None,
+        })
+        .await??;
+    ensure!(status(&ada, ben.id).await? == "online");
+    last.close().await?;
+    await_change(&mut watch, ben.id, false, SOON).await?;
+    await_status(&ada, ben.id, "offline", SOON).await
+}
+
+#[tokio::test]
+async fn last_tab_closed_or_pod_killed_offline_within_a_bounded_time_in_list_and_sockets()
+-> anyhow::Result<()> {
+    let chat = Chat::replicas(2).await?;
+    let (ada, ben) = tokio::try_join!(
+        Person::sign_up(&chat.site, "ada"),
+        Person::sign_up(&chat.site, "ben")
+    )?;
+    let mut watch = NoticeSocket::join(&ada).await?;
+    let first = ChatSocket::open(&ben.at(&chat.door(Service::SocketHandler, 0))).await?;
+    let _second = ChatSocket::open(&ben.at(&chat.door(Service::SocketHandler, 1))).await?;
+    await_change(&mut watch, ben.id, true, SOON).await?;
+    // A tab on another pod keeps him online …
+    first.close().await?;
+    let cleo = Person::sign_up(&chat.site, "cleo").await?;
+    let _cleo = ChatSocket::open(&cleo.at(&chat.door(Service::SocketHandler, 1))).await?;
+    await_change(&mut watch, cleo.id, true, SOON).await?;
+    ensure!(status(&ada, ben.id).await? == "online");
+    // … until that pod dies.
+    let killed = Instant::now();
+    chat.pod(Service::SocketHandler, 1).kill().await?;
+    await_change(&mut watch, ben.id, false, BOUND).await?;
+    await_status(
+        &ada,
+        ben.id,
+        "offline",
+        BOUND.saturating_sub(killed.elapsed()),
+    )
+    .await?;
+    await_status(
+        &ada,
+        cleo.id,
+        "offline",
+        BOUND.saturating_sub(killed.elapsed()),
+    )
+    .await
+}
+
+#[tokio::test]
+async fn a_wiped_redis_makes_presence_wrong_for_a_bounded_time_only() -> anyhow::Result<()> {
+    let chat = Chat::alone().await?;
+    let (ada, ben) = tokio::try_join!(
+        Person::sign_up(&chat.site, "ada"),
+        Person::sign_up(&chat.site, "ben")
+    )?;
+    let socket = ChatSocket::open(&ben).await?;
+    await_status(&ada, ben.id, "online", SOON).await?;
+    chat.wipe_redis().await?;
+    // The leases come back with the next renewal, without any new socket.
+    await_until("the leases", BOUND, async || {
+        let keys = chat.redis_keys("presence:").await?;
+        Ok(keys
+            .iter()
+            .any(|key| key.ends_with(&ben.id.to_string()))
+            .then_some(()))
+    })
+    .await?;
+    await_status(&ada, ben.id, "online", BOUND).await?;
+    // And a close is noticed as always.
+    socket.close().await?;
+    await_status(&ada, ben.id, "offline", SOON).await
+}
+
+async fn await_change(
+    watch: &mut NoticeSocket,
+    who: UserId,
+    online: bool,
+    limit: Duration,
+) -> anyhow::Result<()> {
+    watch
+        .await_frame("presence", limit, |frame| match frame {
+            NotificationFrame::UserOnline(user) if user.id == who && online => Some(()),
+            NotificationFrame::UserOffline(user) if user.id == who && !online => Some(()),
+            _ => None,
+        })
+        .await
+}
+
+async fn await_status(
+    reader: &Person,
+    who: UserId,
+    wanted: &str,
+    limit: Duration,
+) -> anyhow::Result<()> {
+    await_until(wanted, limit, async || {
+        Ok((status(reader, who).await? == wanted).then_some(()))
+    })
+    .await
+}
+
+async fn status(reader: &Person, who: UserId) -> anyhow::Result<String> {
+    let user = reader
+        .get(&format!("/api/users/{who}"))
+        .await?
+        .expect(200)?;
+    Ok(user["status"].as_str().unwrap_or_default().to_owned())
+}
