@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail};
-use chat_events::{Service, topology};
+use chat_events::{Service, rights, topology};
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -104,7 +104,7 @@ impl Cluster {
 
     /// The name of the service's role, database, RabbitMQ user and Redis user.
     pub fn role(&self, service: Service) -> String {
-        format!("{}_{}", self.name, service.name())
+        rights::role(&self.name, service)
     }
 
     pub fn password(&self, service: Service) -> &str {
@@ -225,27 +225,11 @@ impl Cluster {
                 .arg("reset")
                 .arg("on");
             rules.arg(format!(">{}", self.password(service)));
-            for prefix in self.redis_prefixes(service) {
-                rules.arg(format!("~{prefix}*")).arg(format!("&{prefix}*"));
-            }
-            rules.arg("+@all").arg("-@admin").arg("-@dangerous");
+            rules.arg(rights::redis_rules(&self.name, service));
             rules.exec_async(&mut redis).await?;
         }
         redis::cmd("ACL").arg("SAVE").exec_async(&mut redis).await?;
         Ok(())
-    }
-
-    /// What the names of the service's keys begin with.
-    fn redis_prefixes(&self, service: Service) -> Vec<String> {
-        let mut prefixes = vec![format!("{}:{}:", self.name, service.name())];
-        // Leases of presence: the pods that hold sockets write, users decides.
-        if matches!(
-            service,
-            Service::Users | Service::SocketHandler | Service::Notifications
-        ) {
-            prefixes.push(format!("{}:presence:", self.name));
-        }
-        prefixes
     }
 }
 

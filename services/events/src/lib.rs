@@ -1,5 +1,6 @@
 //! What the services say to each other and to the client: events, socket
-//! frames, names on the broker, public routes, limits and error codes.
+//! frames, names on the broker, rights in the stores, public routes, limits and
+//! error codes.
 //! Types and constants only; nothing here does I/O.
 
 mod code;
@@ -7,9 +8,11 @@ mod event;
 mod frame;
 mod id;
 pub mod limits;
+pub mod rights;
 pub mod routes;
 pub mod text;
 pub mod topology;
+pub mod web;
 
 pub use code::Code;
 pub use event::{

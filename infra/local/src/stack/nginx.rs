@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use chat_events::routes::{Backend, ROUTES, Route};
+use chat_events::web::{CSP, HEADERS};
 use chat_events::{Code, Service, limits};
 use nix::sys::signal::Signal;
 
@@ -28,23 +29,6 @@ pub struct Site {
     pub doors: Vec<(Service, u16)>,
     pub as_root: bool,
 }
-
-const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; \
-    media-src 'self' blob:; font-src 'self'; connect-src 'self'; worker-src 'self'; \
-    manifest-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'; \
-    object-src 'none'; require-trusted-types-for 'script'; report-to csp";
-
-/// On every answer; HSTS is for https alone, which ends before us.
-const HEADERS: &[(&str, &str)] = &[
-    ("X-Content-Type-Options", "nosniff"),
-    ("Referrer-Policy", "no-referrer"),
-    ("Cross-Origin-Opener-Policy", "same-origin"),
-    ("Cross-Origin-Resource-Policy", "same-origin"),
-    (
-        "Permissions-Policy",
-        "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
-    ),
-];
 
 impl Site {
     pub fn new(
