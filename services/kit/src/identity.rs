@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
 
 use axum::extract::{FromRef, FromRequestParts, OptionalFromRequestParts};
 use axum::http::request::Parts;
@@ -16,19 +15,18 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
 
 use crate::Problem;
-use crate::broker::Backoff;
-use crate::health::Part;
+
+mod follow;
+
+pub use follow::{Revocation, Revocations};
 
 /// A longer token is refused unread.
 const TOKEN: usize = 4096;
 pub const TOKEN_TYPE: &str = "at+jwt";
 /// Clocks of two pods may differ by this many seconds.
 const LEEWAY: u64 = 30;
-/// The keys and the ended sessions are fetched this often, should a push be missed.
-const REFRESH: Duration = Duration::from_secs(10);
 
 /// The claims of an access token.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -42,18 +40,6 @@ pub struct Claims {
     pub iat: i64,
     pub nbf: i64,
     pub exp: i64,
-}
-
-/// The answer of auth to `/internal/revocations`.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub struct Revocations {
-    pub revoked: Vec<Revocation>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Revocation {
-    pub session_id: SessionId,
-    pub until: Timestamp,
 }
 
 pub fn issuer(cluster: &str) -> String {
@@ -236,61 +222,6 @@ impl Identity {
                 .map(|cookie| cookie.value())
         });
         token.map(|token| self.verify(token)).transpose()
-    }
-
-    /// Keeps keys and ended sessions current from auth, until `stop`. `ready`
-    /// becomes true after the first success.
-    pub async fn follow(self, auth_url: String, ready: Part, stop: CancellationToken) {
-        let client = reqwest::Client::builder()
-            .timeout(Duration::from_secs(3))
-            .build()
-            .unwrap_or_default();
-        let mut backoff = Backoff::default();
-        loop {
-            match self.fetch(&client, &auth_url).await {
-                Ok(()) => {
-                    ready.set(true);
-                    backoff = Backoff::default();
-                    tokio::select! {
-                        () = stop.cancelled() => return,
-                        () = tokio::time::sleep(REFRESH) => {}
-                        () = self.inner.unknown_key.notified() => {
-                            // One look per second, however many strange tokens arrive.
-                            tokio::time::sleep(Duration::from_secs(1)).await;
-                        }
-                    }
-                }
-                Err(error) => {
-                    tracing::warn!(error = %error, "auth is not available; keys and ended sessions stay as they are");
-                    tokio::select! {
-                        () = stop.cancelled() => return,
-                        () = backoff.wait() => {}
-                    }
-                }
-            }
-        }
-    }
-
-    async fn fetch(&self, client: &reqwest::Client, auth_url: &str) -> reqwest::Result<()> {
-        let get = |path: &str| client.get(format!("{auth_url}{path}")).send();
-        let keys: JwkSet = get("/api/auth/jwks")
-            .await?
-            .error_for_status()?
-            .json()
-            .await?;
-        let ended: Revocations = get("/internal/revocations")
-            .await?
-            .error_for_status()?
-            .json()
-            .await?;
-        self.set_keys(&keys);
-        self.add_revoked(
-            ended
-                .revoked
-                .into_iter()
-                .map(|one| (one.session_id, one.until)),
-        );
-        Ok(())
     }
 }
 
