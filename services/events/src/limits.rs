@@ -8,6 +8,9 @@ pub const CONTENT_CHARS: usize = 4_000;
 pub const FRAME: usize = 16 * 1024;
 /// Largest JSON body of an HTTP request.
 pub const BODY: usize = 256 * 1024;
+/// A new connection has sent the head of its first request, such as the upgrade to a
+/// socket, by then.
+pub const HANDSHAKE: Duration = Duration::from_secs(5);
 /// Client frames in [`FRAME_WINDOW`].
 pub const FRAMES_PER_WINDOW: u32 = 120;
 pub const FRAME_WINDOW: Duration = Duration::from_secs(60);

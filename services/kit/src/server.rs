@@ -1,15 +1,13 @@
 //! A running service: its parts, its HTTP servers, and an orderly end.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::serve::ListenerExt;
 use axum::{Json, Router};
 use chat_events::{Code, Event, Service, limits};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -29,6 +27,11 @@ use crate::health::Readiness;
 use crate::identity::Identity;
 use crate::telemetry::{self, Telemetry};
 use crate::{Problem, metrics as names, pg, trace};
+
+mod connections;
+mod same_site;
+
+pub use same_site::{has_origin_of, is_same_site};
 
 /// A request that takes longer is answered with 504.
 const REQUEST: Duration = Duration::from_secs(30);
@@ -162,39 +165,29 @@ impl Process {
         let public = self.listen(self.http.port).await?;
         tracing::info!(address = %public.local_addr()?, "listening");
         let admin_stop = CancellationToken::new();
-        self.tasks.spawn({
-            let stopped = admin_stop.clone().cancelled_owned();
-            let router = self.admin_router();
-            async move {
-                let served = axum::serve(admin, router).with_graceful_shutdown(stopped);
-                if let Err(error) = served.await {
-                    tracing::error!(error = %error, "the admin server ended");
-                }
-            }
-        });
-        let router = self.public_router(router, openapi);
-        let listener = public.tap_io(|stream| {
-            // Small frames must not wait for the acknowledgement of the last one.
-            let _ = stream.set_nodelay(true);
-        });
-        let stopped = self.stop.clone().cancelled_owned();
-        let server = axum::serve(
-            listener,
-            router.into_make_service_with_connect_info::<SocketAddr>(),
-        )
-        .with_graceful_shutdown(stopped);
+        self.tasks.spawn(connections::serve(
+            admin,
+            self.admin_router(),
+            limits::HANDSHAKE,
+            admin_stop.clone(),
+        ));
+        let server = connections::serve(
+            public,
+            self.public_router(router, openapi),
+            limits::HANDSHAKE,
+            self.stop.clone(),
+        );
         let deadline = async {
             self.stop.cancelled().await;
             tokio::time::sleep(DRAIN).await;
         };
         let served = async {
-            server.await.context("the server ended")?;
+            server.await;
             self.sockets.close();
             self.sockets.wait().await;
-            anyhow::Ok(())
         };
         tokio::select! {
-            ended = served => ended?,
+            () = served => {}
             () = deadline => tracing::warn!("ending with requests or sockets still open"),
         }
         self.stop.cancel();
@@ -247,45 +240,14 @@ impl Process {
             .method_not_allowed_fallback(async || Problem::from(Code::MethodNotAllowed))
             .layer(DefaultBodyLimit::max(limits::BODY))
             .layer(middleware::from_fn(time_limit))
-            .layer(middleware::from_fn_with_state(origins, same_site))
+            .layer(middleware::from_fn_with_state(
+                origins,
+                same_site::same_site,
+            ))
             .layer(CatchPanicLayer::custom(|_| {
                 Problem::internal(anyhow::anyhow!("a handler panicked")).into_response()
             }))
             .layer(middleware::from_fn(observe))
-    }
-}
-
-/// Whether a request with cookies comes from our own pages: the browser says
-/// so, or else the Origin must be one of ours. Neither is a no.
-pub fn is_same_site(headers: &axum::http::HeaderMap, origins: &[String]) -> bool {
-    match headers.get("sec-fetch-site").map(HeaderValue::as_bytes) {
-        Some(site) => site == b"same-origin",
-        None => has_origin_of(headers, origins),
-    }
-}
-
-/// Whether the Origin is one of ours, compared whole. Two of them are none.
-pub fn has_origin_of(headers: &axum::http::HeaderMap, origins: &[String]) -> bool {
-    let mut given = headers.get_all(header::ORIGIN).iter();
-    let (Some(one), None) = (given.next(), given.next()) else {
-        return false;
-    };
-    origins.iter().any(|ours| ours.as_bytes() == one.as_bytes())
-}
-
-async fn same_site(
-    State(origins): State<std::sync::Arc<[String]>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let reads = matches!(
-        *request.method(),
-        Method::GET | Method::HEAD | Method::OPTIONS
-    );
-    if reads || is_same_site(request.headers(), &origins) {
-        next.run(request).await
-    } else {
-        Problem::from(Code::CrossSite).into_response()
     }
 }
 
@@ -340,73 +302,4 @@ async fn observe(request: Request, next: Next) -> Response {
         .entry(header::CACHE_CONTROL)
         .or_insert(HeaderValue::from_static("no-store"));
     response
-}
-
-#[cfg(test)]
-mod tests {
-    use axum::http::{HeaderMap, HeaderName, HeaderValue};
-
-    use super::{has_origin_of, is_same_site};
-
-    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        pairs
-            .iter()
-            .map(|(name, value)| {
-                (
-                    HeaderName::from_static(name),
-                    HeaderValue::from_static(value),
-                )
-            })
-            .collect()
-    }
-
-    fn ours() -> Vec<String> {
-        vec!["https://ag.dev".into()]
-    }
-
-    #[test]
-    fn a_write_from_our_own_pages_passes() {
-        for given in [
-            headers(&[("sec-fetch-site", "same-origin")]),
-            headers(&[("origin", "https://ag.dev")]),
-        ] {
-            assert!(is_same_site(&given, &ours()), "{given:?}");
-        }
-    }
-
-    #[test]
-    fn a_write_from_anywhere_else_or_from_nowhere_does_not() {
-        for given in [
-            headers(&[]),
-            headers(&[
-                ("sec-fetch-site", "cross-site"),
-                ("origin", "https://ag.dev"),
-            ]),
-            headers(&[("sec-fetch-site", "same-site")]),
-            headers(&[("sec-fetch-site", "none")]),
-            headers(&[("origin", "null")]),
-            headers(&[("origin", "https://ag.dev.example")]),
-        ] {
-            assert!(!is_same_site(&given, &ours()), "{given:?}");
-        }
-    }
-
-    #[test]
-    fn an_origin_is_compared_whole() {
-        for origin in [
-            "http://ag.dev",
-            "https://ag.dev:8443",
-            "https://ag.dev/",
-            "https://AG.dev",
-            "https://x.ag.dev",
-            "https://ag.dev@evil.example",
-            "ag.dev",
-            "",
-        ] {
-            assert!(
-                !has_origin_of(&headers(&[("origin", origin)]), &ours()),
-                "{origin}"
-            );
-        }
-    }
 }
