@@ -11,8 +11,11 @@ use tokio_util::sync::CancellationToken;
 use crate::config::PgArgs;
 use crate::health::Part;
 
-/// A request waits this long for a free connection.
-const ACQUIRE: Duration = Duration::from_secs(2);
+/// A request waits this long for a free connection: a burst waits for its turn, and
+/// there is still time to answer when the database is away.
+const ACQUIRE: Duration = Duration::from_secs(5);
+/// Connections kept at rest. One more costs a login, which a burst should not pay first.
+const KEPT: u32 = 2;
 /// A migration may have to wait for a database that is just starting.
 const MIGRATION_ACQUIRE: Duration = Duration::from_secs(30);
 const CHECK: Duration = Duration::from_secs(2);
@@ -21,6 +24,7 @@ const CHECK: Duration = Duration::from_secs(2);
 pub fn pool(args: &PgArgs) -> PgPool {
     PgPoolOptions::new()
         .max_connections(args.db_pool)
+        .min_connections(KEPT.min(args.db_pool))
         .acquire_timeout(ACQUIRE)
         .connect_lazy_with(
             options(args).options([("statement_timeout", "10s"), ("lock_timeout", "5s")]),
@@ -57,11 +61,14 @@ pub async fn watch(pool: PgPool, migrator: &'static Migrator, part: Part, stop: 
             () = stop.cancelled() => return,
             _ = tick.tick() => {}
         }
-        let applied: Result<Option<i64>, _> =
-            sqlx::query_scalar("select max(version) from _sqlx_migrations where success")
-                .fetch_one(&pool)
-                .await;
-        part.set(applied.is_ok_and(|applied| applied >= wanted));
+        let look = sqlx::query_scalar("select max(version) from _sqlx_migrations where success")
+            .fetch_one(&pool);
+        // Sooner than a request gives up.
+        let applied: Option<Option<i64>> = match tokio::time::timeout(CHECK, look).await {
+            Ok(answer) => answer.ok(),
+            Err(_) => None,
+        };
+        part.set(applied.is_some_and(|applied| applied >= wanted));
     }
 }
 

@@ -91,6 +91,16 @@ impl Auth {
         std::fs::read_to_string(&self.log)
     }
 
+    /// The most memory that its process ever had, in KiB.
+    pub fn peak_memory(&self) -> anyhow::Result<u64> {
+        let id = self.child.id().context("auth has ended")?;
+        let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
+        let peak = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
+        Ok(peak.context("no peak")?.parse()?)
+    }
+
     /// The sessions whose tokens every service refuses.
     pub async fn revoked(&self) -> anyhow::Result<Vec<String>> {
         let list: Value = reqwest::get(format!("{}/internal/revocations", self.url))
