@@ -1,6 +1,6 @@
 //! Everything in the repository that a program writes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
@@ -70,7 +70,36 @@ fn from_rust() -> Result<Vec<(PathBuf, Vec<u8>)>> {
         root.join("services/events/schema.json"),
         steps::output(&mut Command::new(programs.join("examples/schema")))?,
     ));
+    generated.extend(from_the_operator(&programs.join("operator"))?);
     Ok(generated)
+}
+
+/// The definition of `ChatCluster`, and the rights that handling it takes.
+fn from_the_operator(program: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>> {
+    let root = files::root();
+    let print = |arguments: &[&str]| {
+        steps::output(Command::new(program).args(arguments))
+            .with_context(|| format!("operator {}", arguments.join(" ")))
+    };
+    let definition = print(&["crd"])?;
+    let charts = root.join("charts");
+    let rules = charts.join("chat-operator/files");
+    Ok(vec![
+        (root.join("crds/chatcluster.yaml"), definition.clone()),
+        (
+            charts.join("chat-operator-crds/files/chatcluster.yaml"),
+            definition,
+        ),
+        (
+            rules.join("cluster-rules.yaml"),
+            print(&["rbac", "--cluster"])?,
+        ),
+        (
+            rules.join("namespace-rules.yaml"),
+            print(&["rbac", "--namespaces"])?,
+        ),
+        (rules.join("own-rules.yaml"), print(&["rbac", "--own"])?),
+    ])
 }
 
 /// The client's types, from the documents that were just written.
@@ -104,7 +133,7 @@ fn contents(folder: &PathBuf) -> Result<Vec<(PathBuf, Vec<u8>)>> {
     Ok(files)
 }
 
-fn relative(path: &std::path::Path) -> String {
+fn relative(path: &Path) -> String {
     let root = files::root();
     path.strip_prefix(root)
         .unwrap_or(path)
