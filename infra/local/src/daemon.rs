@@ -182,7 +182,7 @@ impl Daemon {
     }
 
     /// Kills without waiting for anything, for `drop`.
-    pub(crate) fn kill_now(&self) {
+    pub fn kill_now(&self) {
         self.wanted.store(false, Ordering::SeqCst);
         if let Ok(mut process) = self.process.try_lock() {
             drop(process.take());

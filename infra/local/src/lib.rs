@@ -35,6 +35,6 @@ pub mod testing;
 
 pub use leftovers::kill_leftovers;
 pub use provision::{Cluster, provision};
-pub use space::write_private;
+pub use space::{cache, write_private};
 pub use stack::{Pod, Stack, StackOptions, Supervisor};
 pub use stores::{ADMIN, Stores, StoresHandle, new_password};

@@ -1,7 +1,7 @@
 //! Folders, and the plain sentence for a disk that is full.
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
@@ -19,6 +19,15 @@ pub fn check_free(folder: &Path) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Where built and shared things are that outlive a checkout.
+pub fn cache() -> PathBuf {
+    std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))
+        .unwrap_or_else(std::env::temp_dir)
+        .join("chatcluster")
 }
 
 pub fn create(folder: &Path) -> Result<()> {

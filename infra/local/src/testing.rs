@@ -133,11 +133,7 @@ impl Drop for TestCluster {
 
 /// Where `cargo xtask stores` and `cargo xtask test` keep the stores that tests share.
 pub fn shared_stores_folder() -> PathBuf {
-    let cache = std::env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))
-        .unwrap_or_else(std::env::temp_dir);
-    cache.join("chatcluster").join("test-stores")
+    crate::space::cache().join("test-stores")
 }
 
 async fn new_cluster(stores: &StoresHandle) -> anyhow::Result<Cluster> {
@@ -187,7 +183,7 @@ fn running_stores() -> Option<StoresHandle> {
 
 /// A folder for this process. Those of processes that ended without cleaning up
 /// are removed on the way.
-fn temporary_folder() -> anyhow::Result<PathBuf> {
+pub fn temporary_folder() -> anyhow::Result<PathBuf> {
     let all = std::env::temp_dir().join("chatcluster-tests");
     crate::space::create(&all)?;
     for entry in std::fs::read_dir(&all)?.flatten() {

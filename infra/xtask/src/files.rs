@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+pub use chat_local::cache;
+
 /// The root of the checkout.
 pub fn root() -> PathBuf {
     let manifest = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
@@ -9,15 +11,6 @@ pub fn root() -> PathBuf {
         .ancestors()
         .nth(2)
         .map_or(manifest.clone(), PathBuf::from)
-}
-
-/// Built things that outlive a checkout: tools and the cargo target folder.
-pub fn cache() -> PathBuf {
-    std::env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))
-        .unwrap_or_else(std::env::temp_dir)
-        .join("chatcluster")
 }
 
 /// The cargo target folder of everything that xtask builds.
