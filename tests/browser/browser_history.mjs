@@ -35,14 +35,7 @@ test('10,000 messages scroll with a bounded number of nodes', async () => {
     lowest = Math.min(lowest, ...seqs);
     // Never further than one screen, so that every row is seen.
     await page.mouse.wheel(0, -Math.floor(box.height * 0.8));
-    await page.waitForFunction(
-      (before) => {
-        const rows = [...document.querySelectorAll('[role=log] [data-seq]')];
-        return rows.some((row) => Number(row.dataset.seq) < before) || before === 1;
-      },
-      lowest,
-      { timeout: 20_000 },
-    );
+    await earlierThan(page, lowest);
   }
   const missing = Array.from({ length: count }, (_, place) => place + 1).filter((seq) => !seen.has(seq));
   assert.deepEqual(missing.slice(0, 10), []);
@@ -56,11 +49,56 @@ test('10,000 messages scroll with a bounded number of nodes', async () => {
   await person.context.close();
 });
 
+/**
+ * Whether an earlier row is there soon. If not, the wheel turned at the very
+ * top, before the next page was there: then one turns it again.
+ */
+function earlierThan(page, seq) {
+  const look = (before) =>
+    [...document.querySelectorAll('[role=log] [data-seq]')].some((row) => Number(row.dataset.seq) < before);
+  return page.waitForFunction(look, seq, { timeout: 1_000 }).then(
+    () => true,
+    (error) => {
+      if (error.name !== 'TimeoutError') throw error;
+      return false;
+    },
+  );
+}
+
 async function shownAtOnce(log) {
   return log.evaluate((node) =>
     [...node.querySelectorAll('[data-testid="message"][data-seq]')].map((row) => Number(row.dataset.seq)),
   );
 }
+
+test('a page of history that fails is asked for again, while nobody scrolls', async () => {
+  const person = await signIn(browser, ada, { expected: /net::ERR_FAILED/ });
+  const { page } = person;
+  let refused = 0;
+  // All that is asked for in one go fails, and then once more.
+  await page.route(/\/api\/messages\?.*before=/, (route) => {
+    refused += 1;
+    return refused <= 2 ? route.abort() : route.continue();
+  });
+  await openThread(person, ben);
+  const log = thread(person, ben);
+  const newest = log.locator(`[data-seq="${count}"]`);
+  await newest.waitFor();
+  const box = await log.boundingBox();
+  await page.mouse.move(box.x + box.width / 2, box.y + box.height / 2);
+  const trouble = page.getByText('Earlier messages could not be loaded.');
+  const deadline = Date.now() + 60_000;
+  while (!(await trouble.isVisible())) {
+    assert.ok(Date.now() < deadline, 'no page failed');
+    await page.mouse.wheel(0, -Math.floor(box.height));
+    await trouble.waitFor({ timeout: 1_000 }).catch(() => {});
+  }
+  await page.waitForResponse((answer) => /\/api\/messages\?.*before=/.test(answer.url()) && answer.ok());
+  await trouble.waitFor({ state: 'detached' });
+  assert.ok(refused > 2);
+  noFaults(person);
+  await person.context.close();
+});
 
 test('opening puts the first unread message in view', async () => {
   const [sender, reader] = await Promise.all([signUp(browser, 'sam'), signUp(browser, 'rita')]);

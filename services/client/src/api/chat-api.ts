@@ -7,7 +7,10 @@ import { refreshSession } from "./refresh";
 /** The session is over: signed out here or elsewhere, or revoked. */
 export const sessionEnded = createAction("session/ended");
 
-const request = fetchBaseQuery({ baseUrl: "/api" });
+/** An answer that takes longer does not come; in milliseconds. */
+const PATIENCE = 20_000;
+
+const request = fetchBaseQuery({ baseUrl: "/api", timeout: PATIENCE });
 
 /** Asks; on 401 refreshes the session once and asks again. */
 const withSession: BaseQueryFn<string | FetchArgs, unknown, RequestError> = async (args, api, extra) => {

@@ -2,7 +2,7 @@ import type { AppThunk } from "./state";
 import type { MessagePage } from "../api/types";
 import { cleared, conversationSelectors, learned, pageFetched, replaced } from "./conversations";
 import { conversation, conversationPage, messagePage } from "./requests";
-import { dropped, failed, fetching, filled, opened } from "./threads";
+import { dropped, edgeOf, failed, fetching, filled, opened, type Asked, type Way } from "./threads";
 
 /** Messages in a page; a screen shows about fifteen. */
 const PAGE = 50;
@@ -41,7 +41,7 @@ export function refetch(id: string): AppThunk<Promise<void>> {
     dispatch(replaced(data));
     if (!thread) return;
     dispatch(opened({ id, unreadAfter: thread.unreadAfter, keep: false }));
-    await dispatch(fill(id, "open", {}));
+    await dispatch(fill(id, { way: "open" }, {}));
   };
 }
 
@@ -84,7 +84,7 @@ export function openThread(id: string): AppThunk<Promise<void>> {
       !thread.hasAfter &&
       (unreadAfter === null || !thread.hasBefore || first <= unreadAfter);
     dispatch(opened({ id, unreadAfter, keep }));
-    if (!keep) await dispatch(fill(id, "open", unreadAfter === null ? {} : { around: unreadAfter + 1 }));
+    if (!keep) await dispatch(fill(id, { way: "open" }, unreadAfter === null ? {} : { around: unreadAfter + 1 }));
   };
 }
 
@@ -93,7 +93,7 @@ export function showLatest(id: string): AppThunk<Promise<void>> {
   return async (dispatch, getState) => {
     if (!getState().threads[id]?.hasAfter) return;
     dispatch(opened({ id, unreadAfter: null, keep: false }));
-    await dispatch(fill(id, "open", {}));
+    await dispatch(fill(id, { way: "open" }, {}));
   };
 }
 
@@ -103,19 +103,20 @@ export function showFirstUnread(id: string): AppThunk<Promise<void>> {
     if (!thread || thread.unreadAfter === null) return;
     const { unreadAfter } = thread;
     dispatch(opened({ id, unreadAfter, keep: false }));
-    await dispatch(fill(id, "open", { around: unreadAfter + 1 }));
+    await dispatch(fill(id, { way: "open" }, { around: unreadAfter + 1 }));
   };
 }
 
-export function loadMore(id: string, way: "before" | "after"): AppThunk<Promise<void>> {
+/** The next page. One that did not come is asked for `again` only: scrolling does not hammer. */
+export function loadMore(id: string, way: Way, again = false): AppThunk<Promise<void>> {
   return async (dispatch, getState) => {
     const thread = getState().threads[id];
     if (!thread || thread.status !== "ready" || thread.fetching) return;
     if (way === "before" ? !thread.hasBefore : !thread.hasAfter) return;
-    const edge = way === "before" ? thread.messages[0] : thread.messages.at(-1);
+    if (thread.stalled?.way === way && !again) return;
+    const edge = edgeOf(thread, way);
     dispatch(fetching({ id, way }));
-    const place = way === "before" ? { before: edge?.seq ?? 0 } : { after: edge?.seq ?? 0 };
-    await dispatch(fill(id, way, place));
+    await dispatch(fill(id, { way, edge }, way === "before" ? { before: edge } : { after: edge }));
   };
 }
 
@@ -128,13 +129,13 @@ export function closeThread(id: string): AppThunk {
 
 function fill(
   id: string,
-  way: "open" | "before" | "after",
+  asked: Asked,
   place: { before?: number; after?: number; around?: number },
 ): AppThunk<Promise<void>> {
   return async (dispatch) => {
     const answer = await dispatch(messagePage.initiate({ conversation: id, limit: PAGE, ...place }, fresh));
     const page: MessagePage | undefined = answer.data;
-    if (page) dispatch(filled({ id, way, page }));
-    else dispatch(failed(id));
+    if (page) dispatch(filled({ id, asked, page }));
+    else dispatch(failed({ id, asked }));
   };
 }

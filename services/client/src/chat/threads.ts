@@ -3,6 +3,8 @@ import { createSlice, type PayloadAction } from "@reduxjs/toolkit";
 import type { MessagePage, MessageView } from "../api/types";
 import { forgotten, logged } from "./log";
 
+export type Way = "before" | "after";
+
 /** The part of a conversation's messages that is here: without a hole, in order. */
 export interface Thread {
   status: "loading" | "ready" | "failed";
@@ -10,7 +12,9 @@ export interface Thread {
   hasBefore: boolean;
   hasAfter: boolean;
   /** Which way a page is on its way. */
-  fetching: "before" | "after" | null;
+  fetching: Way | null;
+  /** A page that did not come, and how often it was asked for. */
+  stalled: { way: Way; tries: number } | null;
   /** Where messages were added last: the list keeps its place by it. */
   grew: "start" | "end";
   /** New messages while the end of the log is not here. */
@@ -30,6 +34,7 @@ const fresh = (unreadAfter: number | null): Thread => ({
   hasBefore: false,
   hasAfter: true,
   fetching: null,
+  stalled: null,
   grew: "end",
   aside: [],
   unreadAfter,
@@ -47,19 +52,24 @@ export const threads = createSlice({
       if (!payload.keep || !thread) state[payload.id] = fresh(payload.unreadAfter);
       else thread.unreadAfter = payload.unreadAfter;
     },
-    fetching(state, { payload }: PayloadAction<{ id: string; way: "before" | "after" }>) {
+    fetching(state, { payload }: PayloadAction<{ id: string; way: Way }>) {
       const thread = state[payload.id];
       if (thread) thread.fetching = payload.way;
     },
-    failed(state, { payload: id }: PayloadAction<string>) {
+    failed(state, { payload: { id, asked } }: PayloadAction<{ id: string; asked: Asked }>) {
       const thread = state[id];
-      if (!thread) return;
+      if (!thread || !isWanted(thread, asked)) return;
+      if (asked.way === "open") {
+        thread.status = "failed";
+        return;
+      }
       thread.fetching = null;
-      if (thread.status === "loading") thread.status = "failed";
+      const tries = thread.stalled?.way === asked.way ? thread.stalled.tries + 1 : 1;
+      thread.stalled = { way: asked.way, tries };
     },
-    filled(state, { payload }: PayloadAction<{ id: string; way: "open" | "before" | "after"; page: MessagePage }>) {
-      const thread = state[payload.id];
-      if (thread) fill(thread, payload.way, payload.page);
+    filled(state, { payload: { id, asked, page } }: PayloadAction<{ id: string; asked: Asked; page: MessagePage }>) {
+      const thread = state[id];
+      if (thread && isWanted(thread, asked)) fill(thread, asked.way, page);
     },
     settled(state, { payload: id }: PayloadAction<string>) {
       const thread = state[id];
@@ -86,9 +96,21 @@ export const threads = createSlice({
       }),
 });
 
-function fill(thread: Thread, way: "open" | "before" | "after", page: MessagePage) {
+/** What a page was asked for: a place to begin, or what joins on to the message at the edge. */
+export type Asked = { way: "open" } | { way: Way; edge: number };
+
+/** Where a message ends the log that is here, on that side. */
+export const edgeOf = ({ messages }: Thread, way: Way): number =>
+  (way === "before" ? messages[0] : messages.at(-1))?.seq ?? 0;
+
+/** The log may have been opened at another place meanwhile: an answer that does not join on is late. */
+const isWanted = (thread: Thread, asked: Asked): boolean =>
+  asked.way === "open" || (thread.status === "ready" && edgeOf(thread, asked.way) === asked.edge);
+
+function fill(thread: Thread, way: Asked["way"], page: MessagePage) {
   thread.status = "ready";
   thread.fetching = null;
+  thread.stalled = null;
   if (way === "before") {
     thread.messages = joined(page.messages, thread.messages);
     thread.hasBefore = page.has_before;

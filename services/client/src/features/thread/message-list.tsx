@@ -7,8 +7,9 @@ import { loadMore, showFirstUnread, showLatest } from "../../chat/load";
 import { useAppDispatch } from "../../chat/state";
 import { settled, type Thread } from "../../chat/threads";
 import { Announcer } from "./announcer";
-import { JumpButtons } from "./jump-buttons";
+import { JumpToEnd, JumpToFirstUnread } from "./jump-buttons";
 import { MessageRow } from "./message-row";
+import { PageStatus } from "./page-status";
 import type { Row } from "./rows";
 import { useLooking } from "./use-looking";
 
@@ -33,6 +34,7 @@ export function MessageList({ conversation, thread, rows, name }: Props) {
   const list = useRef<VirtualizerHandle>(null);
   const atEndNow = useRef(true);
   const placed = useRef(false);
+  const pulledTo = useRef<string>(undefined);
   const [atEnd, setAtEnd] = useState(true);
   /** The newest row when the end was left: what comes behind it is new. */
   const [leftAt, setLeftAt] = useState<number | null>(null);
@@ -71,10 +73,13 @@ export function MessageList({ conversation, thread, rows, name }: Props) {
     placed.current = true;
   }, [firstUnread, rows.length]);
 
-  // New rows at the end pull the view along, if it was there; own ones always.
+  // New rows at the end pull the view along, if it was there; own ones always,
+  // but once: one that was refused stays the last while history is read.
   useLayoutEffect(() => {
+    const isNew = lastKey !== pulledTo.current;
+    pulledTo.current = lastKey;
     if (!placed.current || lastKey === undefined) return;
-    if (atEndNow.current || lastMine) list.current?.scrollToIndex(rows.length - 1, { align: "end" });
+    if (atEndNow.current || (lastMine && isNew)) list.current?.scrollToIndex(rows.length - 1, { align: "end" });
   }, [lastKey, lastMine, rows.length]);
 
   // After a page was put before the others, the list must not keep its place from the end.
@@ -115,16 +120,14 @@ export function MessageList({ conversation, thread, rows, name }: Props) {
           </Virtualizer>
         </div>
       </div>
-      {thread.fetching === "before" && (
-        <p role="status" className="pointer-events-none absolute inset-x-0 top-3 flex justify-center">
-          <span className="rounded-full border border-line bg-panel px-3 py-1 text-xs text-muted shadow-sm">Loading earlier messages…</span>
-        </p>
-      )}
-      <JumpButtons
-        toEnd={atEnd ? null : toEnd}
-        newOnes={newOnes}
-        toFirstUnread={lineAbove || (thread.unreadAfter !== null && firstUnread < 0) ? toFirstUnread : null}
-      />
+      <div className="pointer-events-none absolute inset-x-3 top-3 flex flex-col items-center gap-2">
+        {(lineAbove || (thread.unreadAfter !== null && firstUnread < 0)) && <JumpToFirstUnread onJump={toFirstUnread} />}
+        <PageStatus id={id} thread={thread} way="before" />
+      </div>
+      <div className="pointer-events-none absolute inset-x-3 bottom-3 flex flex-col items-center gap-2">
+        <PageStatus id={id} thread={thread} way="after" />
+        {!atEnd && <JumpToEnd newOnes={newOnes} onJump={toEnd} />}
+      </div>
       <Announcer message={thread.heard} name={name} />
     </div>
   );
