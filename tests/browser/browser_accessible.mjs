@@ -68,6 +68,8 @@ test('pages with a session have no violation', async () => {
   await page.getByRole('button', { name: 'Account' }).click();
   await page.getByRole('dialog', { name: 'Your account' }).waitFor();
   await accessible(page, 'account');
+  await page.getByText('Keyboard', { exact: true }).click();
+  await accessible(page, 'account with keys');
   await page.keyboard.press('Escape');
   await ada.context.setOffline(true);
   await page.getByRole('status', { name: 'Connection' }).waitFor();
@@ -116,10 +118,41 @@ test('the keyboard alone signs up and sends the first message', async () => {
   await Promise.all([ada, ben].map(({ context }) => context.close()));
 });
 
+test('one key goes round the parts of the screen, and the first link skips them', async () => {
+  const [ada, ben] = await Promise.all([signUp(browser, 'ada'), signUp(browser, 'ben')]);
+  await find(ada, ben);
+  const { page } = ada;
+  const write = composer(ada, ben);
+  const chats = page.getByRole('list', { name: 'Conversations' }).getByRole('link').first();
+  const first = page.getByRole('navigation', { name: 'Main' }).getByRole('link').first();
+  await write.focus();
+  for (const next of [first, chats, write]) {
+    await page.keyboard.press('F6');
+    assert.ok(await hasFocus(next));
+  }
+  for (const before of [chats, first, write]) {
+    await page.keyboard.press('Shift+F6');
+    assert.ok(await hasFocus(before));
+  }
+  await page.reload();
+  await write.waitFor();
+  const skip = page.getByRole('link', { name: 'Skip to content' });
+  await tabTo(page, skip);
+  await accessible(page, 'skip link');
+  await page.keyboard.press('Enter');
+  assert.ok(await hasFocus(write));
+  noFaults(ada, ben);
+  await Promise.all([ada, ben].map(({ context }) => context.close()));
+});
+
+function hasFocus(target) {
+  return target.evaluate((node) => node === document.activeElement);
+}
+
 /** Presses Tab until the element has the focus. */
 async function tabTo(page, target) {
   for (let presses = 0; presses < 60; presses += 1) {
-    if (await target.evaluate((node) => node === document.activeElement)) return;
+    if (await hasFocus(target)) return;
     await page.keyboard.press('Tab');
   }
   assert.fail('Tab does not reach it');

@@ -23,7 +23,7 @@ export function Banner() {
     <div role="status" aria-label="Connection">
       {shown && (
         <div className="flex flex-wrap items-center justify-center gap-x-4 gap-y-1 bg-warn px-4 py-2 text-center text-sm text-on-warn">
-          <p>{words}</p>
+          <p className="text-balance">{words}</p>
           {phase !== "offline" && (
             <button type="button" className="rounded-lg px-2 py-0.5 font-semibold underline underline-offset-4" onClick={wake}>
               Try now

@@ -24,7 +24,7 @@ export function Navigation({ hiddenOnPhone, onNotices, onAccount }: Props) {
   const unread = useUnread();
   const inChats = pathname === "/" || pathname.startsWith("/c/");
   return (
-    <nav aria-label="Main" className={`shrink-0 border-line bg-canvas max-md:border-t max-md:pb-[env(safe-area-inset-bottom)] md:w-[5.25rem] md:border-r ${hiddenOnPhone ? "max-md:hidden" : ""}`}>
+    <nav data-pane tabIndex={-1} aria-label="Main" className={`shrink-0 border-line bg-canvas max-md:border-t max-md:pb-[env(safe-area-inset-bottom)] md:w-[5.25rem] md:border-r ${hiddenOnPhone ? "max-md:hidden" : ""}`}>
       <ul className="flex items-stretch justify-around gap-1 p-1.5 md:h-full md:flex-col md:justify-start md:p-2.5">
         <li className="max-md:hidden">
           <img src="/icon.svg" alt="" className="mx-auto mt-1.5 mb-4 size-9 rounded-xl" />

@@ -8,8 +8,8 @@ import { useUnread } from "./use-unread";
 
 const NAME = "ChatCluster";
 
-/** The tab says who this is and how much waits. */
-export function useTitle() {
+/** Title and icon of the tab say who this is and how much waits. */
+export function useTab() {
   const me = useMe();
   const id = useParams()["id"];
   const unread = useUnread();
@@ -17,8 +17,11 @@ export function useTitle() {
   const name = open ? `${nameOf(peer(open, me))} · ${NAME}` : NAME;
   useEffect(() => {
     document.title = unread > 0 ? `(${unread}) ${name}` : name;
+    const icon = document.querySelector<HTMLLinkElement>('link[rel="icon"]');
+    if (icon) icon.href = unread > 0 ? "/icon-unread.svg" : "/icon.svg";
     return () => {
       document.title = NAME;
+      if (icon) icon.href = "/icon.svg";
     };
   }, [name, unread]);
 }
