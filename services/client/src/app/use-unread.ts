@@ -1,8 +1,13 @@
 import { conversationSelectors } from "../chat/conversations";
-import { useAppSelector } from "../chat/state";
+import { useAppSelector, type State } from "../chat/state";
 
-/** Unread messages in all conversations that are here. */
-export const useUnread = (): number =>
-  useAppSelector((state) =>
-    conversationSelectors.selectAll(state.conversations).reduce((sum, { unread }) => sum + unread, 0),
-  );
+/**
+ * Unread messages in all conversations. Those that are here know it exactly; of
+ * the others the unread notices tell, one for each unread message.
+ */
+export function unreadIn({ conversations, notices }: Pick<State, "conversations" | "notices">): number {
+  const here = conversationSelectors.selectAll(conversations).reduce((sum, { unread }) => sum + unread, 0);
+  return conversations.nextCursor === null ? here : Math.max(here, notices.unread);
+}
+
+export const useUnread = (): number => useAppSelector(unreadIn);
