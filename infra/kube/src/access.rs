@@ -49,8 +49,7 @@ impl Access {
     pub fn kubeconfig_for(&self, user: &str, group: Option<&str>) -> Result<PathBuf> {
         let authority = self.authority()?;
         let identity = authority.client(user, group)?;
-        let content =
-            kubeconfig::with_certificate(&self.url, authority.certificate(), &identity);
+        let content = kubeconfig::with_certificate(&self.url, authority.certificate(), &identity);
         self.write_kubeconfig(&content)
     }
 

@@ -57,11 +57,7 @@ impl Call {
 pub fn count(calls: &[Call]) -> BTreeMap<(String, String, String), usize> {
     let mut counts = BTreeMap::new();
     for call in calls {
-        let key = (
-            call.user.clone(),
-            call.verb.clone(),
-            call.resource.clone(),
-        );
+        let key = (call.user.clone(), call.verb.clone(), call.resource.clone());
         *counts.entry(key).or_default() += 1;
     }
     counts

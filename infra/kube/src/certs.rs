@@ -92,9 +92,12 @@ impl Identity {
     }
 }
 
-/// The key that signs the tokens of ServiceAccounts, PEM.
-pub fn token_key() -> Result<String> {
-    Ok(KeyPair::generate()?.serialize_pem())
+/// Writes the key pair that signs the tokens of ServiceAccounts and proves them,
+/// `service-accounts.key` and `.pub`.
+pub fn save_token_keys(folder: &Path) -> Result<()> {
+    let key = KeyPair::generate()?;
+    write_private(&folder.join("service-accounts.key"), key.serialize_pem())?;
+    write_private(&folder.join("service-accounts.pub"), key.public_key_pem())
 }
 
 fn authority_params() -> CertificateParams {

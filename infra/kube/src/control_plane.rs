@@ -148,23 +148,15 @@ fn write_credentials(access: &Access) -> Result<()> {
     authority
         .server("kube-apiserver", &API_SERVER_HOSTS)?
         .save(&pki, "apiserver")?;
-    write_private(&pki.join("service-accounts.key"), certs::token_key()?)?;
+    certs::save_token_keys(&pki)?;
     for (name, user, group) in [
         ("admin", "admin", Some("system:masters")),
-        (
-            "controller-manager",
-            "system:kube-controller-manager",
-            None,
-        ),
+        ("controller-manager", "system:kube-controller-manager", None),
         ("scheduler", "system:kube-scheduler", None),
     ] {
         let identity = authority.client(user, group)?;
-        let content =
-            kubeconfig::with_certificate(&access.url, authority.certificate(), &identity);
-        write_private(
-            &access.folder.join(format!("{name}.kubeconfig")),
-            content,
-        )?;
+        let content = kubeconfig::with_certificate(&access.url, authority.certificate(), &identity);
+        write_private(&access.folder.join(format!("{name}.kubeconfig")), content)?;
     }
     Ok(())
 }
@@ -213,7 +205,10 @@ fn api_server(
         .arg(flag("tls-private-key-file", pki("apiserver.key")))
         .arg(flag("client-ca-file", pki("ca.crt")))
         .arg("--service-account-issuer=https://kubernetes.default.svc.cluster.local")
-        .arg(flag("service-account-key-file", pki("service-accounts.key")))
+        .arg(flag(
+            "service-account-key-file",
+            pki("service-accounts.pub"),
+        ))
         .arg(flag(
             "service-account-signing-key-file",
             pki("service-accounts.key"),

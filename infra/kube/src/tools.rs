@@ -35,7 +35,14 @@ pub async fn tools() -> Result<Tools> {
     for (index, tool) in missing.iter().enumerate() {
         tool.build(index + 1, missing.len()).await?;
     }
-    let [etcd, kube_apiserver, kube_controller_manager, kube_scheduler, kubectl, helm] = &ALL;
+    let [
+        etcd,
+        kube_apiserver,
+        kube_controller_manager,
+        kube_scheduler,
+        kubectl,
+        helm,
+    ] = &ALL;
     Ok(Tools {
         etcd: etcd.need().await?,
         kube_apiserver: kube_apiserver.need().await?,
@@ -237,7 +244,9 @@ impl Module {
             .iter()
             .map(|byte| format!("{byte:02x}"))
             .collect();
-        Ok(chat_local::cache().join("kube").join(format!("{}-{hash}", self.folder)))
+        Ok(chat_local::cache()
+            .join("kube")
+            .join(format!("{}-{hash}", self.folder)))
     }
 }
 
@@ -284,7 +293,10 @@ mod tests {
             ("Kubernetes v1.36.2\n", [1, 36, 2]),
             ("etcd Version: 3.6.16\nGit SHA: Not provided\n", [3, 6, 16]),
             ("v4.2.4+gab12cd3\n", [4, 2, 4]),
-            ("Client Version: v1.32.13\nKustomize Version: v5.5.0\n", [1, 32, 13]),
+            (
+                "Client Version: v1.32.13\nKustomize Version: v5.5.0\n",
+                [1, 32, 13],
+            ),
         ] {
             assert_eq!(parse_version(said), Some(version), "{said}");
         }

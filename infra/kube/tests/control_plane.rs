@@ -7,9 +7,9 @@ use chat_kube::audit::{Call, count};
 use chat_kube::testing::{TestNamespace, namespace};
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, ServiceAccount};
-use serde_json::json;
 use kube::api::{ListParams, PostParams, WatchParams};
 use kube::{Api, ResourceExt};
+use serde_json::json;
 
 #[tokio::test]
 async fn kubectl_talks_to_an_api_server_that_is_ready() -> Result<()> {

@@ -61,7 +61,14 @@ async fn two_control_planes_know_nothing_of_each_other() -> Result<()> {
     // The certificates of one are worth nothing to the other.
     let foreign = one.kubeconfig().display().to_string();
     let refused = other
-        .kubectl(&["get", "ns", "--kubeconfig", &foreign, "--server", &other.url])
+        .kubectl(&[
+            "get",
+            "ns",
+            "--kubeconfig",
+            &foreign,
+            "--server",
+            &other.url,
+        ])
         .await;
     let error = refused.expect_err("another authority").to_string();
     assert!(error.contains("certificate"), "{error}");
@@ -98,7 +105,13 @@ async fn an_api_server_that_cannot_start_says_why() -> Result<()> {
     std::fs::write(plane.folder.join("pki/ca.crt"), "no certificate")?;
     let error = plane.api_server.start().await.expect_err("no authority");
     let error = error.to_string();
-    assert!(error.contains("kube-apiserver stopped while starting"), "{error}");
-    assert!(error.contains("ca.crt") || error.contains("certificate"), "{error}");
+    assert!(
+        error.contains("kube-apiserver stopped while starting"),
+        "{error}"
+    );
+    assert!(
+        error.contains("ca.crt") || error.contains("certificate"),
+        "{error}"
+    );
     Ok(())
 }
