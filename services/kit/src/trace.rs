@@ -19,17 +19,22 @@ pub fn current() -> Option<String> {
     CURRENT.try_with(Clone::clone).ok()
 }
 
-/// Runs `work` under a `traceparent`, such as one from an event. `span` belongs
-/// to that trace; give it an empty field `trace_id`, and every log line within
-/// has the id.
+/// Runs `work` under a `traceparent`, such as one from an event, in a `span` that
+/// [`join`]s it.
 pub async fn within<F: Future>(traceparent: String, span: Span, work: F) -> F::Output {
-    if let Some(id) = id(&traceparent) {
+    join(&traceparent, &span);
+    CURRENT.scope(traceparent, work.instrument(span)).await
+}
+
+/// Makes a span that was not entered yet part of a trace. Give it an empty field
+/// `trace_id`, and every log line within has the id.
+pub fn join(traceparent: &str, span: &Span) {
+    if let Some(id) = id(traceparent) {
         span.record("trace_id", id);
     }
-    let carrier = HashMap::from([("traceparent".to_owned(), traceparent.clone())]);
+    let carrier = HashMap::from([("traceparent".to_owned(), traceparent.to_owned())]);
     // Fails only when the span is not exported.
     let _ = span.set_parent(TraceContextPropagator::new().extract(&carrier));
-    CURRENT.scope(traceparent, work.instrument(span)).await
 }
 
 /// Goes on with a well-formed `traceparent` from outside, or starts a new trace.

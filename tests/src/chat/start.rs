@@ -46,6 +46,14 @@ impl Chat {
         .await
     }
 
+    /// One that sends its traces to an OTLP endpoint.
+    pub async fn exporting(endpoint: String) -> anyhow::Result<Self> {
+        Self::start(cluster().await, |options| {
+            options.env.push(("OTLP_ENDPOINT".into(), endpoint));
+        })
+        .await
+    }
+
     /// One whose stores may be stopped as well.
     pub async fn own() -> anyhow::Result<(Self, OwnStores)> {
         let (stores, cluster) = own_stores().await;

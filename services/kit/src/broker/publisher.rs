@@ -16,9 +16,10 @@ use lapin::{BasicProperties, Channel, Confirmation};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tracing::Span;
 
 use super::{ANSWER, Backoff, Broker, declare, encode, persistent};
-use crate::metrics as names;
+use crate::{metrics as names, trace};
 
 /// Events that wait in this process before `publish` itself waits.
 const WAITING: usize = 4_096;
@@ -47,9 +48,21 @@ pub struct Publisher {
 pub struct Outgoing {
     pub event: Recorded,
     done: oneshot::Sender<Result<(), PublishError>>,
+    #[expect(dead_code, reason = "dropped with the event, which ends the span")]
+    span: Span,
 }
 
 impl Outgoing {
+    fn new(event: Recorded) -> (Self, oneshot::Receiver<Result<(), PublishError>>) {
+        let (done, confirmed) = oneshot::channel();
+        let span = event.trace.as_deref().map_or_else(Span::none, |trace| {
+            let span = tracing::info_span!("publish", trace_id = tracing::field::Empty);
+            trace::join(trace, &span);
+            span
+        });
+        (Self { event, done, span }, confirmed)
+    }
+
     /// Tells the publisher that the event is safe.
     pub fn confirm(self) {
         // The caller may have given up; the event is safe all the same.
@@ -88,9 +101,9 @@ impl Publisher {
         &self,
         event: Recorded,
     ) -> Result<impl Future<Output = Result<(), PublishError>> + Send + use<>, PublishError> {
-        let (done, confirmed) = oneshot::channel();
+        let (outgoing, confirmed) = Outgoing::new(event);
         self.outgoing
-            .try_send(Outgoing { event, done })
+            .try_send(outgoing)
             .map_err(|error| match error {
                 mpsc::error::TrySendError::Full(_) => PublishError::Full,
                 mpsc::error::TrySendError::Closed(_) => PublishError::Stopping,
@@ -102,9 +115,9 @@ impl Publisher {
     /// it. Waits while the broker is away: give it a time limit where somebody
     /// waits for the answer. An event given up by its caller may still arrive.
     pub async fn publish(&self, event: Recorded) -> Result<(), PublishError> {
-        let (done, confirmed) = oneshot::channel();
+        let (outgoing, confirmed) = Outgoing::new(event);
         self.outgoing
-            .send(Outgoing { event, done })
+            .send(outgoing)
             .await
             .map_err(|_| PublishError::Stopping)?;
         confirmed.await.map_err(|_| PublishError::Stopping)?
@@ -114,9 +127,9 @@ impl Publisher {
     pub async fn publish_all(&self, events: Vec<Recorded>) -> Result<(), PublishError> {
         let mut confirmed = Vec::with_capacity(events.len());
         for event in events {
-            let (done, confirm) = oneshot::channel();
+            let (outgoing, confirm) = Outgoing::new(event);
             self.outgoing
-                .send(Outgoing { event, done })
+                .send(outgoing)
                 .await
                 .map_err(|_| PublishError::Stopping)?;
             confirmed.push(confirm);
@@ -130,8 +143,8 @@ impl Publisher {
     /// Publishes without waiting, and not at all when too much waits already.
     /// For hints only.
     pub fn hint(&self, event: Recorded) {
-        let (done, _) = oneshot::channel();
-        let _ = self.outgoing.try_send(Outgoing { event, done });
+        let (outgoing, _) = Outgoing::new(event);
+        let _ = self.outgoing.try_send(outgoing);
     }
 }
 
