@@ -121,10 +121,58 @@ test('unread messages are counted in the list and in the title until they are se
   const entry = ben.page.getByRole('list', { name: 'Conversations' }).getByRole('link', { name: /3 unread/ });
   await entry.waitFor();
   await ben.page.waitForFunction(() => document.title.startsWith('(3)'));
+  assert.equal(await iconOf(ben), '/icon-unread.svg');
   await entry.click();
   await message(ben, ada, 'three').waitFor();
   await message(ada, ben, 'three', 'read').waitFor();
   await ben.page.waitForFunction(() => !document.title.startsWith('('));
+  assert.equal(await iconOf(ben), '/icon.svg');
+  await leave(ada, ben);
+});
+
+function iconOf({ page }) {
+  return page.locator('link[rel=icon]').getAttribute('href');
+}
+
+test('a changed name reaches the other browser without a reload', async () => {
+  const [ada, ben] = await together();
+  await say(ada, ben, 'Who am I?');
+  await openThread(ben, ada);
+  await message(ben, ada, 'Who am I?').waitFor();
+  const elsewhere = await signIn(browser, ben);
+  await elsewhere.page.getByRole('navigation', { name: 'Main' }).getByRole('link', { name: 'People' }).click();
+  await elsewhere.page.getByRole('searchbox', { name: 'Search people' }).fill(ada.username);
+  const people = elsewhere.page.getByRole('list', { name: 'People' });
+  await people.getByRole('button', { name: new RegExp(`^${ada.username}\\b`) }).waitFor();
+  const name = `Augusta ${ada.username}`;
+  await ada.page.getByRole('button', { name: 'Account' }).click();
+  const account = ada.page.getByRole('dialog', { name: 'Your account' });
+  await account.getByLabel('Display name').fill(name);
+  await account.getByRole('button', { name: 'Save' }).click();
+  await account.getByText('Saved.').waitFor();
+  const { page } = ben;
+  await page.getByRole('heading', { name, level: 2 }).waitFor();
+  await page.getByRole('list', { name: 'Conversations' }).getByRole('link', { name: new RegExp(`^${name}`) }).waitFor();
+  await page.getByRole('log', { name: `Messages with ${name}` }).getByText(`${name}:`).waitFor();
+  await people.getByRole('button', { name: new RegExp(`^${name}`) }).waitFor();
+  // And it is one's own name after a reload.
+  await ada.page.reload();
+  await ada.page.getByRole('button', { name: 'Account' }).click();
+  await ada.page.waitForFunction(
+    (wanted) => document.querySelector('[name=display_name]')?.value === wanted,
+    name,
+  );
+  await leave(ada, ben, elsewhere);
+});
+
+test('a text of white space alone is not sent', async () => {
+  const [ada, ben] = await together();
+  await composer(ada, ben).fill(' \n\t\u3000 ');
+  await composer(ada, ben).press('Enter');
+  assert.ok(await ada.page.getByRole('button', { name: 'Send message' }).isDisabled());
+  await say(ada, ben, 'something');
+  await message(ada, ben, 'something', 'stored', 'read').waitFor();
+  assert.deepEqual(await texts(ada, ben), ['something']);
   await leave(ada, ben);
 });
 

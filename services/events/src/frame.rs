@@ -128,6 +128,9 @@ pub enum NotificationFrame {
     UserOnline(PublicUser),
     #[serde(rename = "user.offline")]
     UserOffline(PublicUser),
+    /// A changed name; not for guests, who learn of nobody who is offline.
+    #[serde(rename = "user.updated")]
+    UserUpdated(PublicUser),
     /// Only for its receiver.
     #[serde(rename = "notice")]
     Notice { notice: NoticeView, unread: i64 },

@@ -143,6 +143,7 @@ pub fn pod_bindings(service: Service) -> &'static [(Exchange, &'static str)] {
             (Exchange::Message, "notice"),
             (Exchange::User, "user.online"),
             (Exchange::User, "user.offline"),
+            (Exchange::User, "user.updated"),
             (Exchange::User, "session.revoked"),
         ],
         Service::Auth | Service::Users | Service::Messages => {

@@ -40,7 +40,7 @@ pub fn start(process: &Process, broker: &Broker, state: &AppState) {
         });
     }
     let fan_out = Arc::new(FanOut::new(state.clone()));
-    process.spawn(fan_out.clone().tell_presence(process.stop.clone()));
+    process.spawn(fan_out.clone().tell_people(process.stop.clone()));
     process.spawn(fan_out.follow(
         broker.clone(),
         process.http.pod_name.clone(),

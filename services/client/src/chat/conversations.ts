@@ -3,6 +3,7 @@ import { createEntityAdapter, createSlice, type PayloadAction } from "@reduxjs/t
 import type { Conversation } from "../api/types";
 import { after } from "./conversation";
 import { forgotten, logged } from "./log";
+import { renamed } from "./names";
 
 const adapter = createEntityAdapter<Conversation>({
   sortComparer: (a, b) =>
@@ -30,6 +31,11 @@ export const conversations = createSlice({
         const known = state.entities[id];
         return !known || (seq > known.seq && !payload.held.includes(id));
       });
+      // Names are not in the log: the newest page has the newest ones.
+      for (const { id, members } of payload.page) {
+        const known = state.entities[id];
+        if (known) known.members = members;
+      }
       adapter.upsertMany(state, news);
       // A first page that is fetched again does not shorten the list.
       if (!payload.first || state.nextCursor === undefined) state.nextCursor = payload.nextCursor;
@@ -48,6 +54,15 @@ export const conversations = createSlice({
   extraReducers: (builder) =>
     builder
       .addCase(forgotten, () => empty)
+      .addCase(renamed, (state, { payload }) => {
+        const names = new Map(payload.map((user) => [user.id, user]));
+        for (const { members } of Object.values(state.entities)) {
+          for (const member of members) {
+            const user = names.get(member.user_id);
+            if (user) Object.assign(member, { username: user.username, display_name: user.display_name });
+          }
+        }
+      })
       .addCase(logged, (state, { payload: { event, me } }) => {
         const known = state.entities[event.conversation_id];
         if (!known) return;

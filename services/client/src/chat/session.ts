@@ -3,6 +3,7 @@ import { createSlice } from "@reduxjs/toolkit";
 import { chatApi, sessionEnded } from "../api/chat-api";
 import type { Account, CurrentUser } from "../api/types";
 import { forgotten } from "./log";
+import { renamed } from "./names";
 
 const requests = chatApi.injectEndpoints({
   endpoints: (build) => ({
@@ -28,5 +29,13 @@ export const session = createSlice({
     builder
       .addCase(forgotten, (): Session => ({ status: "out", user: null }))
       .addCase(sessionEnded, (): Session => ({ status: "out", user: null }))
-      .addMatcher(currentUser.matchFulfilled, (_, { payload }): Session => ({ status: "in", user: payload.user })),
+      .addCase(renamed, (state, { payload }) => {
+        const me = payload.find(({ id }) => id === state.user?.id);
+        if (state.user && me) state.user.display_name = me.display_name;
+      })
+      .addMatcher(currentUser.matchFulfilled, ({ user: known }, { payload: { user } }): Session => {
+        // The account keeps the name of the sign-up; what was heard since then is newer.
+        const display_name = known?.id === user.id ? known.display_name : user.display_name;
+        return { status: "in", user: { ...user, display_name } };
+      }),
 });

@@ -1,6 +1,7 @@
 //! This pod's own queue: what its open sockets must hear.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -17,16 +18,42 @@ use crate::state::AppState;
 
 pub struct FanOut {
     state: AppState,
-    /// The newest presence of each user that sockets were not told yet.
-    presence: Mutex<HashMap<UserId, Recorded>>,
+    pending: Mutex<Pending>,
     changed: Notify,
+}
+
+/// The newest change of each kind that sockets were not told yet.
+type Pending = HashMap<(UserId, About), Recorded>;
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum About {
+    Presence,
+    Name,
+}
+
+/// Notes a change, unless a newer one is there.
+fn note(pending: &mut Pending, user: UserId, about: About, recorded: Recorded) {
+    match pending.entry((user, about)) {
+        Entry::Occupied(known) if is_older(&recorded.event, &known.get().event) => {}
+        entry => {
+            entry.insert_entry(recorded);
+        }
+    }
+}
+
+/// The users service decides presence in one place; names may come in any order.
+const fn is_older(event: &Event, known: &Event) -> bool {
+    match (event, known) {
+        (Event::UserUpdated(user), Event::UserUpdated(known)) => user.version < known.version,
+        _ => false,
+    }
 }
 
 impl FanOut {
     pub fn new(state: AppState) -> Self {
         Self {
             state,
-            presence: Mutex::default(),
+            pending: Mutex::default(),
             changed: Notify::new(),
         }
     }
@@ -74,33 +101,39 @@ impl FanOut {
                     self.state.hub.tell(told.user_id, &frame);
                 }
                 Event::UserOnline(user) | Event::UserOffline(user) => {
-                    self.presence().insert(user.user_id, recorded.clone());
-                    self.changed.notify_one();
+                    self.note(user.user_id, About::Presence, recorded);
                 }
+                Event::UserUpdated(user) => self.note(user.user_id, About::Name, recorded),
                 _ => {}
             }
         }
     }
 
-    fn presence(&self) -> MutexGuard<'_, HashMap<UserId, Recorded>> {
-        self.presence.lock().unwrap_or_else(PoisonError::into_inner)
+    fn note(&self, user: UserId, about: About, recorded: &Recorded) {
+        note(&mut self.pending(), user, about, recorded.clone());
+        self.changed.notify_one();
     }
 
-    /// Tells all sockets who came and went, until `stop`. The change is written
-    /// to the database first: a socket that opens now either finds it there or
-    /// is told, whatever the other consumer has done so far.
-    pub async fn tell_presence(self: Arc<Self>, stop: CancellationToken) {
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the sockets who came and went and who has another name, until
+    /// `stop`. The change is written to the database first: a socket that opens
+    /// now either finds it there or is told, whatever the other consumer has
+    /// done so far.
+    pub async fn tell_people(self: Arc<Self>, stop: CancellationToken) {
         let mut backoff = Backoff::default();
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = self.changed.notified() => {}
             }
-            let events = mem::take(&mut *self.presence());
+            let events = mem::take(&mut *self.pending());
             match self.write(&events).await {
                 Ok(()) => backoff = Backoff::default(),
                 Err(error) => {
-                    tracing::warn!(error = %error, "telling who is online has to wait");
+                    tracing::warn!(error = %error, "telling who is who and who is online has to wait");
                     self.keep(events);
                     tokio::select! {
                         () = stop.cancelled() => return,
@@ -112,27 +145,33 @@ impl FanOut {
         }
     }
 
-    fn keep(&self, events: HashMap<UserId, Recorded>) {
-        let mut presence = self.presence();
-        for (user, recorded) in events {
-            // One that arrived meanwhile is newer.
-            presence.entry(user).or_insert(recorded);
+    fn keep(&self, mut events: Pending) {
+        let mut pending = self.pending();
+        // What arrived meanwhile comes after it.
+        for ((user, about), recorded) in mem::take(&mut *pending) {
+            note(&mut events, user, about, recorded);
         }
+        *pending = events;
     }
 
-    async fn write(&self, events: &HashMap<UserId, Recorded>) -> sqlx::Result<()> {
-        let users: Vec<Uuid> = events.keys().map(|user| user.0).collect();
+    async fn write(&self, events: &Pending) -> sqlx::Result<()> {
+        let users: Vec<Uuid> = events.keys().map(|(user, _)| user.0).collect();
         let mut transaction = self.state.database.begin().await?;
         people::apply(&mut transaction, events.values()).await?;
         let now = people::presence_of(&mut transaction, &users).await?;
         transaction.commit().await?;
+        let hub = &self.state.hub;
         for (user, online) in now {
-            let frame = if online {
-                NotificationFrame::UserOnline(user)
-            } else {
-                NotificationFrame::UserOffline(user)
-            };
-            self.state.hub.tell_all(&frame);
+            if events.contains_key(&(user.id, About::Name)) {
+                hub.tell_members(&NotificationFrame::UserUpdated(user.clone()));
+            }
+            if events.contains_key(&(user.id, About::Presence)) {
+                hub.tell_all(&if online {
+                    NotificationFrame::UserOnline(user)
+                } else {
+                    NotificationFrame::UserOffline(user)
+                });
+            }
         }
         Ok(())
     }

@@ -104,6 +104,16 @@ impl Hub {
         }
     }
 
+    /// Posts a frame for every socket with a session.
+    pub fn tell_members(&self, frame: &NotificationFrame) {
+        let text = encode(frame);
+        let sockets = self.sockets();
+        let members = sockets.all.values();
+        for mailbox in members.filter(|mailbox| mailbox.member.is_some()) {
+            mailbox.post(Item::Frame(text.clone()));
+        }
+    }
+
     /// Ends the sockets of a session.
     pub fn revoke(&self, revoked: &SessionRevoked) {
         let sockets = self.sockets();

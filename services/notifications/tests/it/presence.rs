@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chat_events::{Event, Recorded};
+use chat_events::{Event, Recorded, UserRef};
 use serde_json::{Value, json};
 
 use crate::harness::{Stack, display_name, seen, until, user};
@@ -70,6 +70,39 @@ async fn an_older_decision_never_wins() {
     }
     let (_, hello) = stack.join(None).await;
     assert_eq!(names(&hello), ["ben"]);
+}
+
+#[tokio::test]
+async fn a_changed_name_reaches_whoever_is_signed_in() {
+    let stack = Stack::start().await;
+    let (ann, ben) = (stack.person("ann").await, stack.person("ben").await);
+    let named = |display_name: &str, version| {
+        Event::UserUpdated(UserRef {
+            user_id: ann.id,
+            username: ann.username.clone(),
+            display_name: display_name.to_owned(),
+            version,
+        })
+    };
+    let (mut guest, _) = stack.join(None).await;
+    let (mut socket, _) = stack.join(Some(&ben)).await;
+    stack.publish(named("Ann the Third", 3)).await;
+    let told = json!({
+        "type": "user.updated",
+        "id": ann.id,
+        "username": "ann",
+        "display_name": "Ann the Third",
+    });
+    assert_eq!(socket.until("user.updated").await.last(), Some(&told));
+    // An older name is not told as the newest.
+    stack.publish(named("Ann the Second", 2)).await;
+    stack.publish(Event::UserOnline(seen(&ann))).await;
+    for frame in socket.until("user.online").await {
+        assert_eq!(frame["display_name"], "Ann the Third");
+    }
+    for frame in guest.until("user.online").await {
+        assert_ne!(frame["type"], "user.updated", "guests see presence only");
+    }
 }
 
 #[tokio::test]

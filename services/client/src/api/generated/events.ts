@@ -203,6 +203,9 @@ export type NotificationFrame =
   | (PublicUser & {
       type: "user.offline";
     })
+  | (PublicUser & {
+      type: "user.updated";
+    })
   | {
       notice: NoticeView;
       type: "notice";

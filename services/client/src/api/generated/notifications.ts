@@ -254,9 +254,9 @@ export interface paths {
         /**
          * Opens the notification socket. Text frames with a JSON object and a `type`:
          *     `hello` first, then `user.online` and `user.offline` for everybody,
-         *     `notice` and `unread` for the signed-in user alone, `heartbeat` and
-         *     `going_away`. The client has nothing to say. Without a session the caller
-         *     is a guest.
+         *     `user.updated` for everybody who is signed in, `notice` and `unread` for
+         *     the signed-in user alone, `heartbeat` and `going_away`. The client has
+         *     nothing to say. Without a session the caller is a guest.
          */
         get: {
             parameters: {

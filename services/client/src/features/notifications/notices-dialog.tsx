@@ -1,12 +1,14 @@
 import { Link } from "react-router";
 
 import { sentence, type RequestError } from "../../api/problem";
+import type { NoticeView } from "../../api/types";
 import { Dialog } from "../../ui/dialog";
 import { Icon } from "../../ui/icon";
 import { Spinner } from "../../ui/spinner";
 import { briefly } from "../../ui/time";
 import { Trouble } from "../../ui/trouble";
 import { useDeleteNoticeMutation, useNoticesInfiniteQuery, useReadAllNoticesMutation } from "./notices-api";
+import { useSender } from "./use-sender";
 
 export function NoticesDialog({ onClose }: { onClose(): void }) {
   const query = useNoticesInfiniteQuery();
@@ -28,25 +30,7 @@ export function NoticesDialog({ onClose }: { onClose(): void }) {
       {notices.length > 0 && (
         <ul aria-label="Notices" className="-mx-3">
           {notices.map((notice) => (
-            <li key={notice.id} className="flex items-center gap-1 rounded-2xl hover:bg-hover">
-              <Link to={`/c/${encodeURIComponent(notice.conversation_id)}`} onClick={onClose} className="min-w-0 flex-1 rounded-2xl px-3 py-2.5">
-                <span className="flex items-baseline gap-2">
-                  {!notice.read_at && (
-                    <span className="size-2 shrink-0 self-center rounded-full bg-signal">
-                      <span className="sr-only">Unread:</span>
-                    </span>
-                  )}
-                  <span className={`truncate ${notice.read_at ? "" : "font-semibold"}`}>{notice.sender_username}</span>
-                  <time dateTime={notice.created_at} className="ml-auto shrink-0 text-xs text-muted">
-                    {briefly(new Date(notice.created_at), new Date())}
-                  </time>
-                </span>
-                <span className="block truncate text-sm text-muted">{notice.preview}</span>
-              </Link>
-              <button type="button" className="icon-button" aria-label={`Delete notice from ${notice.sender_username}`} onClick={() => void remove(notice.id)}>
-                <Icon name="trash" className="size-[1.125rem]" />
-              </button>
-            </li>
+            <Notice key={notice.id} notice={notice} onOpen={onClose} onDelete={() => void remove(notice.id)} />
           ))}
         </ul>
       )}
@@ -56,5 +40,36 @@ export function NoticesDialog({ onClose }: { onClose(): void }) {
         </button>
       )}
     </Dialog>
+  );
+}
+
+interface NoticeProps {
+  notice: NoticeView;
+  onOpen(): void;
+  onDelete(): void;
+}
+
+function Notice({ notice, onOpen, onDelete }: NoticeProps) {
+  const sender = useSender(notice);
+  return (
+    <li className="flex items-center gap-1 rounded-2xl hover:bg-hover">
+      <Link to={`/c/${encodeURIComponent(notice.conversation_id)}`} onClick={onOpen} className="min-w-0 flex-1 rounded-2xl px-3 py-2.5">
+        <span className="flex items-baseline gap-2">
+          {!notice.read_at && (
+            <span className="size-2 shrink-0 self-center rounded-full bg-signal">
+              <span className="sr-only">Unread:</span>
+            </span>
+          )}
+          <span className={`truncate ${notice.read_at ? "" : "font-semibold"}`}>{sender}</span>
+          <time dateTime={notice.created_at} className="ml-auto shrink-0 text-xs text-muted">
+            {briefly(new Date(notice.created_at), new Date())}
+          </time>
+        </span>
+        <span className="block truncate text-sm text-muted">{notice.preview}</span>
+      </Link>
+      <button type="button" className="icon-button" aria-label={`Delete notice from ${sender}`} onClick={onDelete}>
+        <Icon name="trash" className="size-[1.125rem]" />
+      </button>
+    </li>
   );
 }

@@ -5,6 +5,7 @@ import type { NoticeView } from "../../api/types";
 import { dismissed } from "../../chat/notices";
 import { useAppDispatch, useAppSelector } from "../../chat/state";
 import { Icon } from "../../ui/icon";
+import { useSender } from "./use-sender";
 
 const SHOWN = 8_000;
 
@@ -22,6 +23,7 @@ export function Toasts() {
 
 function Toast({ notice }: { notice: NoticeView }) {
   const dispatch = useAppDispatch();
+  const sender = useSender(notice);
   useEffect(() => {
     const timer = setTimeout(() => dispatch(dismissed(notice.id)), SHOWN);
     return () => clearTimeout(timer);
@@ -31,7 +33,7 @@ function Toast({ notice }: { notice: NoticeView }) {
       <Link to={`/c/${encodeURIComponent(notice.conversation_id)}`} className="min-w-0 flex-1 rounded-2xl py-3 pl-4">
         <span className="block truncate text-sm font-semibold">
           <span className="sr-only">Open conversation with </span>
-          {notice.sender_username}
+          {sender}
         </span>
         <span className="block truncate text-sm text-muted">{notice.preview}</span>
       </Link>

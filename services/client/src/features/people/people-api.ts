@@ -1,5 +1,6 @@
 import { chatApi } from "../../api/chat-api";
-import type { UserPage } from "../../api/types";
+import type { PublicUser, UserPage } from "../../api/types";
+import type { AppThunk } from "../../chat/state";
 
 export interface Order {
   sort: "username" | "status";
@@ -28,5 +29,21 @@ const requests = chatApi.injectEndpoints({
     }),
   }),
 });
+
+/** Shows changed names in the lists that are here; their order is that of the last answer. */
+export function renameInLists(users: PublicUser[]): AppThunk {
+  return (dispatch, getState) => {
+    const names = new Map(users.map((user) => [user.id, user]));
+    for (const { originalArgs } of chatApi.util.selectInvalidatedBy(getState(), ["People"])) {
+      const inList = requests.util.updateQueryData("people", originalArgs as Order, ({ pages }) => {
+        for (const person of pages.flatMap((page) => page.users)) {
+          const user = names.get(person.id);
+          if (user) Object.assign(person, { username: user.username, display_name: user.display_name });
+        }
+      });
+      dispatch(inList);
+    }
+  };
+}
 
 export const { usePeopleInfiniteQuery } = requests;

@@ -1,3 +1,4 @@
+import { skipToken } from "@reduxjs/toolkit/query/react";
 import { useState, type FormEvent } from "react";
 
 import { chatApi } from "../../api/chat-api";
@@ -9,13 +10,15 @@ import { useAppDispatch, useAppSelector } from "../../chat/state";
 import { Dialog } from "../../ui/dialog";
 import { Field } from "../../ui/field";
 import { announceSignOut } from "./other-tabs";
-import { useRenameMutation, useSignOutMutation } from "./session-api";
+import { Keys } from "./keys";
+import { useProfileQuery, useRenameMutation, useSignOutMutation } from "./session-api";
 import { ThemeChoice } from "./theme-choice";
 
 export function AccountDialog({ onClose }: { onClose(): void }) {
   const user = useAppSelector((state) => state.session.user);
   const unsent = useAppSelector((state) => state.outbox.ids.length);
   const [asking, setAsking] = useState(false);
+  useProfileQuery(user?.id ?? skipToken, { refetchOnMountOrArgChange: true });
   const dispatch = useAppDispatch();
   const live = useLive();
   const [signOut, { isLoading, error }] = useSignOutMutation();
@@ -56,6 +59,7 @@ export function AccountDialog({ onClose }: { onClose(): void }) {
       </p>
       <Rename current={user.display_name} />
       <ThemeChoice />
+      <Keys />
       {error && <p role="alert" className="mt-4 text-sm text-signal">{sentence(error as RequestError)}</p>}
       <button type="button" className="button-quiet mt-7 w-full" disabled={isLoading} onClick={() => (unsent > 0 ? setAsking(true) : void leave())}>
         Sign out
@@ -65,12 +69,14 @@ export function AccountDialog({ onClose }: { onClose(): void }) {
 }
 
 function Rename({ current }: { current: string }) {
-  const [name, setName] = useState(current);
+  /** Null shows the name as it is, also when it changes on another device. */
+  const [name, setName] = useState<string | null>(null);
+  const next = (name ?? current).trim();
   const [rename, { isLoading, isSuccess, error }] = useRenameMutation();
   const problem = error as RequestError | undefined;
   const submit = (event: FormEvent) => {
     event.preventDefault();
-    void rename({ display_name: name.trim() });
+    void rename({ display_name: next });
   };
   return (
     <form onSubmit={submit} noValidate>
@@ -79,16 +85,16 @@ function Rename({ current }: { current: string }) {
         name="display_name"
         autoComplete="name"
         maxLength={LIMITS.display_name_chars_max}
-        value={name}
+        value={name ?? current}
         error={problem && (fieldErrors(problem)["display_name"] ?? sentence(problem))}
         onChange={(event) => setName(event.target.value)}
       />
       <div className="mt-3 flex items-center gap-3">
-        <button type="submit" className="button-quiet" disabled={isLoading || name.trim() === ""}>
+        <button type="submit" className="button-quiet" disabled={isLoading || next === ""}>
           Save
         </button>
         <p role="status" className="text-sm text-muted">
-          {isSuccess && name.trim() === current ? "Saved." : ""}
+          {isSuccess && next === current ? "Saved." : ""}
         </p>
       </div>
     </form>

@@ -1,6 +1,6 @@
 import { chatApi } from "../../api/chat-api";
 import type { SignedIn, SignIn, SignUp, User } from "../../api/types";
-import { currentUser } from "../../chat/session";
+import { renamed } from "../../chat/names";
 
 const requests = chatApi.injectEndpoints({
   endpoints: (build) => ({
@@ -18,10 +18,18 @@ const requests = chatApi.injectEndpoints({
       invalidatesTags: ["People"],
       async onQueryStarted(_, { dispatch, queryFulfilled }) {
         const { data } = await queryFulfilled.catch(() => ({ data: null }));
-        if (data) void dispatch(currentUser.initiate(undefined, { subscribe: false, forceRefetch: true }));
+        if (data) dispatch(renamed([data]));
+      },
+    }),
+    /** One's own name as others see it. */
+    profile: build.query<User, string>({
+      query: (id) => `/users/${encodeURIComponent(id)}`,
+      async onQueryStarted(_, { dispatch, queryFulfilled }) {
+        const { data } = await queryFulfilled.catch(() => ({ data: null }));
+        if (data) dispatch(renamed([data]));
       },
     }),
   }),
 });
 
-export const { useSignInMutation, useSignUpMutation, useSignOutMutation, useRenameMutation } = requests;
+export const { useProfileQuery, useSignInMutation, useSignUpMutation, useSignOutMutation, useRenameMutation } = requests;
