@@ -12,7 +12,7 @@ export function ConversationLink({ id }: { id: string }) {
   const conversation = useAppSelector((state) => conversationSelectors.selectById(state.conversations, id));
   const other = conversation && peer(conversation, me);
   const online = useAppSelector((state) => (other ? isOnline(state.presence, other.user_id, false) : false));
-  const draft = useAppSelector((state) => state.outbox.drafts[id]?.content);
+  const draft = useAppSelector((state) => state.outbox.drafts[id]?.content.trim());
   const typing = useAppSelector((state) => state.presence.typing[id] !== undefined);
   if (!conversation || !other) return null;
 
