@@ -21,6 +21,9 @@ pub fn run(check: bool) -> Result<ExitCode> {
         let old = std::fs::read(&path).unwrap_or_default();
         if old != content {
             if !check {
+                if let Some(folder) = path.parent() {
+                    std::fs::create_dir_all(folder)?;
+                }
                 std::fs::write(&path, content)?;
             }
             changed.push(relative(&path));
@@ -99,6 +102,10 @@ fn from_the_operator(program: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>> {
             print(&["rbac", "--namespaces"])?,
         ),
         (rules.join("own-rules.yaml"), print(&["rbac", "--own"])?),
+        (
+            root.join("docs/reference/chatcluster.md"),
+            print(&["reference"])?,
+        ),
     ])
 }
 
