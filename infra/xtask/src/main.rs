@@ -4,6 +4,7 @@ mod demo;
 mod down;
 mod files;
 mod generate;
+mod kube;
 mod logs;
 mod npm;
 mod packages;
@@ -46,6 +47,8 @@ enum Command {
     },
     /// Keep the stores that tests share running, until Ctrl-C.
     Stores,
+    /// Keep the Kubernetes control plane that tests share running, until Ctrl-C.
+    Kube,
 }
 
 #[tokio::main]
@@ -56,6 +59,7 @@ async fn main() -> ExitCode {
         Command::Test(args) => test::run(args).await,
         Command::Generate { check } => generate::run(check),
         Command::Stores => stores::run().await,
+        Command::Kube => kube::run().await,
     };
     match outcome {
         Ok(code) => code,

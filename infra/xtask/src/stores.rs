@@ -2,12 +2,12 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use chat_local::process::PidFile;
 use chat_local::testing::{STORES_VARIABLE, shared_stores_folder};
 use chat_local::{Stores, StoresHandle};
 
-use crate::signals;
+use crate::{files, signals};
 
 pub async fn run() -> Result<ExitCode> {
     let stopping = signals::stop_requested()?;
@@ -22,27 +22,16 @@ pub async fn run() -> Result<ExitCode> {
 /// Starts an empty set in its well-known folder.
 pub async fn start() -> Result<(Stores, StoresHandle)> {
     let folder = shared_stores_folder();
-    if PidFile::read(&folder.join("run/ready.pid")).is_some_and(|it| it.is_alive()) {
-        anyhow::bail!(
-            "Shared stores run already in {}: use those, or stop them first.",
-            folder.display()
-        );
-    }
-    chat_local::kill_leftovers(&folder);
-    if folder.exists() {
-        std::fs::remove_dir_all(&folder)
-            .with_context(|| format!("{} cannot be emptied.", folder.display()))?;
-    }
+    files::empty_shared(&folder)?;
     let stores = Stores::start(&folder).await?;
-    // The last word: before it nobody takes these stores for ready.
-    PidFile::of_this_process().write(&folder.join("run/ready.pid"))?;
+    PidFile::of_this_process().write(&folder.join(files::SHARED_READY))?;
     let handle = stores.handle();
     Ok((stores, handle))
 }
 
 pub async fn stop(stores: Stores) -> Result<()> {
     let folder = stores.handle().folder.clone();
-    let _ = std::fs::remove_file(folder.join("run/ready.pid"));
+    let _ = std::fs::remove_file(folder.join(files::SHARED_READY));
     stores.stop().await?;
     std::fs::remove_dir_all(&folder)?;
     Ok(())

@@ -1,13 +1,14 @@
 //! `cargo xtask test`: everything that must be true of a checkout.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use anyhow::{Result, bail};
-use chat_local::process::PidFile;
+use chat_kube::testing::CONTROL_PLANE_VARIABLE;
+use chat_kube::{ControlPlane, Options};
+use chat_local::Stores;
 use chat_local::testing::STORES_VARIABLE;
-use chat_local::{Stores, kill_leftovers};
 use clap::{CommandFactory, ValueEnum};
 
 use crate::report::Report;
@@ -33,6 +34,8 @@ enum Part {
     Stack,
     /// The whole chat, by browsers.
     Browser,
+    /// The operator, on a real API server.
+    Operator,
 }
 
 pub async fn run(args: Args) -> Result<ExitCode> {
@@ -68,28 +71,92 @@ pub async fn run(args: Args) -> Result<ExitCode> {
             npm::script(&npm::client(), "size", &[])
         });
     }
-    if wants(Part::Rust) || wants(Part::Stack) || wants(Part::Browser) {
-        let stores = start_stores(&mut steps).await?;
-        let variable = stores.handle().file();
+    let by_cargo = wants(Part::Rust) || wants(Part::Stack) || wants(Part::Operator);
+    if by_cargo || wants(Part::Browser) {
+        let servers = Servers::start(args.only, &mut steps).await?;
         steps.run("build of the services and the tests", build);
-        let expression = match args.only {
-            Some(Part::Rust) => "not package(chat-e2e)",
-            Some(Part::Stack) => "package(chat-e2e)",
-            _ => "all()",
-        };
-        if wants(Part::Rust) || wants(Part::Stack) {
+        if by_cargo {
             steps.run("tests of the crates and of the stack", || {
-                nextest(&variable, expression, filter, &mut report)
+                nextest(&servers, tests_of(args.only), filter, &mut report)
             });
         }
         if wants(Part::Browser) {
             steps.run("tests in the browser", || {
-                browser(&variable, filter, &mut report)
+                browser(&servers, filter, &mut report)
             });
         }
-        stop_stores(stores).await?;
+        servers.stop().await?;
     }
     finish(&steps, &report, started)
+}
+
+/// What `nextest` has to run: the operator's tests need an API server, its
+/// examples of pure functions do not.
+fn tests_of(only: Option<Part>) -> &'static str {
+    match only {
+        Some(Part::Rust) => {
+            "not (package(chat-e2e) | (package(/^chat-(kube|operator)$/) & kind(test)))"
+        }
+        Some(Part::Stack) => "package(chat-e2e) - test(/^operator_/)",
+        Some(Part::Operator) => "package(/^chat-(kube|operator)$/) | test(/^operator_/)",
+        _ => "all()",
+    }
+}
+
+/// What the tests of one run share.
+struct Servers {
+    stores: Option<Stores>,
+    control_plane: Option<ControlPlane>,
+}
+
+impl Servers {
+    async fn start(only: Option<Part>, steps: &mut Steps) -> Result<Self> {
+        let mut servers = Self {
+            stores: None,
+            control_plane: None,
+        };
+        if only != Some(Part::Operator) {
+            let started = Instant::now();
+            let folder = files::of_this_run("stores")?;
+            servers.stores = Some(Stores::start(&folder).await?);
+            let name = "PostgreSQL, RabbitMQ and Redis for the tests";
+            steps.note(name, started, None);
+        }
+        if only.is_none_or(|only| only == Part::Operator) {
+            let started = Instant::now();
+            chat_kube::tools().await?;
+            steps.note("programs of Kubernetes", started, None);
+            let started = Instant::now();
+            let folder = files::of_this_run("control-plane")?;
+            let plane = ControlPlane::start(&folder, Options::default()).await?;
+            servers.control_plane = Some(plane);
+            steps.note("Kubernetes control plane for the tests", started, None);
+        }
+        Ok(servers)
+    }
+
+    /// By which the tests find them.
+    fn variables(&self) -> impl Iterator<Item = (&'static str, PathBuf)> {
+        let stores = self.stores.iter();
+        let control_plane = self.control_plane.iter();
+        stores
+            .map(|stores| (STORES_VARIABLE, stores.handle().file()))
+            .chain(control_plane.map(|plane| (CONTROL_PLANE_VARIABLE, plane.file())))
+    }
+
+    async fn stop(self) -> Result<()> {
+        if let Some(plane) = self.control_plane {
+            let folder = plane.folder.clone();
+            plane.stop().await?;
+            std::fs::remove_dir_all(folder)?;
+        }
+        if let Some(stores) = self.stores {
+            let folder = stores.handle().folder;
+            stores.stop().await?;
+            std::fs::remove_dir_all(folder)?;
+        }
+        Ok(())
+    }
 }
 
 fn check_rust(steps: &mut Steps) {
@@ -166,41 +233,12 @@ fn check_client(steps: &mut Steps, report: &mut Report, filter: Option<&str>) {
     });
 }
 
-/// An empty set for this run, beside those of other runs.
-async fn start_stores(steps: &mut Steps) -> Result<Stores> {
-    let started = Instant::now();
-    let all = files::cache().join("stores");
-    for left in std::fs::read_dir(&all).into_iter().flatten().flatten() {
-        let owner = PidFile::read(&left.path().join("owner.pid"));
-        if owner.is_none_or(|owner| !owner.is_alive()) {
-            kill_leftovers(&left.path());
-            std::fs::remove_dir_all(left.path())?;
-        }
-    }
-    let folder = all.join(std::process::id().to_string());
-    std::fs::create_dir_all(&folder)?;
-    PidFile::of_this_process().write(&folder.join("owner.pid"))?;
-    let stores = Stores::start(&folder).await?;
-    steps.note(
-        "PostgreSQL, RabbitMQ and Redis for the tests",
-        started,
-        None,
-    );
-    Ok(stores)
-}
-
-async fn stop_stores(stores: Stores) -> Result<()> {
-    let folder = stores.handle().folder;
-    stores.stop().await?;
-    Ok(std::fs::remove_dir_all(folder)?)
-}
-
 fn build() -> Result<()> {
     steps::run(cargo().args(["build", "--quiet", "--workspace", "--bins", "--examples"]))
 }
 
 fn nextest(
-    stores: &Path,
+    servers: &Servers,
     expression: &str,
     filter: Option<&str>,
     report: &mut Report,
@@ -215,13 +253,13 @@ fn nextest(
             .args(filter)
             .current_dir(files::root())
             .env("CARGO_TARGET_DIR", files::target())
-            .env(STORES_VARIABLE, stores),
+            .envs(servers.variables()),
     );
     let read = report.add("cargo", &file);
     outcome.and(read)
 }
 
-fn browser(stores: &Path, filter: Option<&str>, report: &mut Report) -> Result<()> {
+fn browser(servers: &Servers, filter: Option<&str>, report: &mut Report) -> Result<()> {
     let tests = npm::browser_tests();
     npm::install(&tests)?;
     let file = files::cache().join("browser-junit.xml");
@@ -247,7 +285,7 @@ fn browser(stores: &Path, filter: Option<&str>, report: &mut Report) -> Result<(
         })
         .collect();
     pages.sort();
-    let outcome = steps::run(command.args(pages).env(STORES_VARIABLE, stores));
+    let outcome = steps::run(command.args(pages).envs(servers.variables()));
     let read = report.add("browser", &file);
     outcome.and(read)
 }
