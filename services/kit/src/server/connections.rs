@@ -97,14 +97,18 @@ mod tests {
     use std::net::SocketAddr;
     use std::time::Duration;
 
+    use anyhow::Context;
     use axum::Router;
     use axum::routing::get;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
+    use tokio::time::timeout;
     use tokio_util::sync::CancellationToken;
 
     use super::serve;
 
+    /// Who waits longer waits in vain.
+    const PATIENCE: Duration = Duration::from_secs(30);
     const REQUEST: &str = "GET / HTTP/1.1\r\nhost: test\r\n\r\n";
 
     struct Server {
@@ -143,7 +147,11 @@ mod tests {
 
     /// Returns when the server has closed, and fails when it has said something.
     async fn closed(mut client: TcpStream) -> anyhow::Result<()> {
-        anyhow::ensure!(client.read_to_end(&mut Vec::new()).await? == 0);
+        let mut said = Vec::new();
+        timeout(PATIENCE, client.read_to_end(&mut said))
+            .await
+            .context("still open")??;
+        anyhow::ensure!(said.is_empty());
         Ok(())
     }
 
@@ -170,7 +178,8 @@ mod tests {
 
     #[tokio::test]
     async fn the_end_waits_for_nobody_who_asks_nothing() -> anyhow::Result<()> {
-        let server = Server::start(Duration::from_secs(3600)).await?;
+        // Long enough not to be what ends it.
+        let server = Server::start(2 * PATIENCE).await?;
         let mut resting = server.connect().await?;
         ask(&mut resting).await?;
         server.stop.cancel();
