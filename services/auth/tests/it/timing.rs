@@ -48,7 +48,7 @@ async fn the_time_of_an_answer_does_not_tell_whether_an_account_exists() -> anyh
     let area = slower as f64 / (n * n);
     // Of two samples of n from one distribution, the area has the standard deviation
     // sqrt((2n + 1) / 12n²), here 0.024 (Mann and Whitney, 1947). Four of them are 0.094:
-    // chance alone is farther off once in 15,000 runs. Without the second hash it is 1.
+    // chance alone is farther off once in 15,000 runs. Without the second hash it is near 1.
     let bound = 4.0 * ((2.0 * n + 1.0) / (12.0 * n * n)).sqrt();
     assert!((area - 0.5).abs() <= bound, "{area}");
     Ok(())
