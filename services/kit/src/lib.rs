@@ -1,5 +1,5 @@
-//! What three or more services share: configuration, telemetry, the stores,
-//! identity, errors, health and shutdown. Nothing here knows a chat.
+//! What several services share: configuration, telemetry, the stores, identity,
+//! errors, health, open sockets and shutdown. Nothing here knows a chat.
 
 pub mod broker;
 pub mod cache;
@@ -14,6 +14,7 @@ pub mod pg;
 pub mod presence;
 mod problem;
 pub mod server;
+pub mod socket;
 pub mod telemetry;
 pub mod trace;
 

@@ -65,7 +65,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     process.spawn(presence.clone().keep(stop.clone()));
 
     let hub = Hub::new(settings.sockets);
-    process.spawn(hub.clone().turn(stop.clone()));
+    process.spawn(hub.clone().turn(identity.clone(), stop.clone()));
     let state = AppState {
         database,
         outbox,

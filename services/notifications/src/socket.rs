@@ -2,9 +2,7 @@
 
 mod hub;
 pub mod join;
-mod mailbox;
+mod member;
 mod session;
-mod wheel;
 
 pub use hub::Hub;
-pub use mailbox::End;

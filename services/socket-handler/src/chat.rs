@@ -3,3 +3,4 @@
 pub mod connect;
 pub mod create_room;
 pub mod join_room;
+mod room;

@@ -1,7 +1,7 @@
 //! The command line and the settings of socket-handler.
 
-use chat_events::limits;
 use chat_kit::config::{AuthArgs, BrokerArgs, HttpArgs, RedisArgs};
+use chat_kit::socket::SocketArgs;
 use clap::{Args, Parser, Subcommand};
 
 #[derive(Debug, Parser)]
@@ -39,22 +39,4 @@ pub struct Settings {
     pub users_url: String,
     #[command(flatten)]
     pub sockets: SocketArgs,
-}
-
-#[derive(Clone, Copy, Debug, Args)]
-pub struct SocketArgs {
-    /// Sockets that one user may have on this pod.
-    #[arg(long, env = "SOCKETS_PER_USER", default_value_t = limits::SOCKETS_PER_USER)]
-    pub sockets_per_user: usize,
-    /// Sockets that one address may have on this pod.
-    #[arg(long, env = "SOCKETS_PER_ADDRESS", default_value_t = limits::SOCKETS_PER_ADDRESS)]
-    pub sockets_per_address: usize,
-    /// Seconds between two heartbeats of a socket, at most 25.
-    #[arg(
-        long,
-        env = "HEARTBEAT_SECONDS",
-        default_value_t = 20,
-        value_parser = clap::value_parser!(u64).range(1..=limits::HEARTBEAT.as_secs())
-    )]
-    pub heartbeat_seconds: u64,
 }

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chat_events::ServerFrame;
+use chat_kit::socket::End;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::hub::{End, Hub, Item};
+use crate::frame::item;
+use crate::hub::Hub;
 
 /// Each socket adds this to the time over which all move …
 const EACH: Duration = Duration::from_millis(5);
@@ -27,7 +29,7 @@ pub async fn drain(hub: Arc<Hub>, stop: CancellationToken) {
         .collect();
     moves.sort_unstable_by_key(|(delay, _)| *delay);
     for (delay, mailbox) in &moves {
-        mailbox.post(Item::frame(&ServerFrame::GoingAway {
+        mailbox.post(item(&ServerFrame::GoingAway {
             delay_ms: u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
         }));
     }

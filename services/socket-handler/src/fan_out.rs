@@ -96,9 +96,9 @@ impl FanOut {
     async fn refresh_user(&self, mailbox: Arc<Mailbox>) {
         let mut backoff = Backoff::default();
         while mailbox.ending().is_none() {
-            match self.messages.positions(&mailbox.token).await {
+            match self.messages.positions(&mailbox.peer.token).await {
                 Ok(snapshot) => {
-                    self.hub.merge(mailbox.user, None, &snapshot);
+                    self.hub.merge(mailbox.peer.user, None, &snapshot);
                     break;
                 }
                 Err(AskError::Unavailable(error)) => {
@@ -109,6 +109,6 @@ impl FanOut {
                 Err(AskError::NotFound | AskError::Unauthenticated) => break,
             }
         }
-        self.hub.resync(mailbox.user);
+        self.hub.resync(mailbox.peer.user);
     }
 }

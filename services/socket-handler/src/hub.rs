@@ -9,13 +9,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chat_events::{ConversationId, Event, LogEvent, Position, ServerFrame, SessionId, UserId};
 use chat_kit::identity::Authenticated;
+use chat_kit::socket::{self, End, SocketArgs};
 
-use crate::config::SocketArgs;
+use crate::frame::item;
 use crate::messages::Positions;
 
-mod mailbox;
+mod caller;
 
-pub use mailbox::{End, Item, Mailbox};
+pub use caller::Caller;
+
+pub type Mailbox = socket::Mailbox<Caller>;
 
 pub struct Hub {
     limits: SocketArgs,
@@ -95,7 +98,7 @@ impl Hub {
         caller: &Authenticated,
         address: IpAddr,
     ) -> Result<Registration, NoPlace> {
-        self.add(Mailbox::new(caller, address))
+        self.add(Mailbox::new(caller.into(), address))
     }
 
     pub(crate) fn add(self: &Arc<Self>, mailbox: Mailbox) -> Result<Registration, NoPlace> {
@@ -105,7 +108,7 @@ impl Hub {
         }
         let of_user = index
             .users
-            .get(&mailbox.user)
+            .get(&mailbox.peer.user)
             .map_or(0, |local| local.mailboxes.len());
         let of_address = index.addresses.get(&mailbox.address).copied().unwrap_or(0);
         if of_user >= self.limits.sockets_per_user || of_address >= self.limits.sockets_per_address
@@ -116,7 +119,7 @@ impl Hub {
         *index.addresses.entry(mailbox.address).or_default() += 1;
         index
             .users
-            .entry(mailbox.user)
+            .entry(mailbox.peer.user)
             .or_default()
             .mailboxes
             .push(mailbox.clone());
@@ -225,7 +228,7 @@ impl Hub {
         self.index()
             .users
             .values()
-            .filter_map(|local| local.mailboxes.iter().max_by_key(|one| one.expires_at))
+            .filter_map(|local| local.mailboxes.iter().max_by_key(|one| one.peer.expires_at))
             .cloned()
             .collect()
     }
@@ -266,9 +269,9 @@ impl Index {
         if mailboxes.peek().is_none() {
             return;
         }
-        let item = Item::frame(&frame());
+        let frame = item(&frame());
         for mailbox in mailboxes {
-            mailbox.post(item.clone());
+            mailbox.post(frame.clone());
         }
     }
 
@@ -318,7 +321,7 @@ impl Index {
                 count.remove();
             }
         }
-        let Entry::Occupied(mut local) = self.users.entry(mailbox.user) else {
+        let Entry::Occupied(mut local) = self.users.entry(mailbox.peer.user) else {
             return;
         };
         local
@@ -341,7 +344,7 @@ impl Index {
     fn revoke(&self, user: UserId, session: SessionId) {
         let mailboxes = self.users.get(&user).map(|local| &local.mailboxes);
         for mailbox in mailboxes.into_iter().flatten() {
-            if mailbox.session == session {
+            if mailbox.peer.session == session {
                 mailbox.end(End::Revoked);
             }
         }
@@ -353,7 +356,7 @@ impl Index {
         for local in self.users.values_mut() {
             local.conversations.clear();
             for mailbox in &local.mailboxes {
-                if newcomer.is_none_or(|new| new.connection != mailbox.connection) {
+                if newcomer.is_none_or(|new| !std::ptr::eq(new, mailbox.as_ref())) {
                     mailbox.end(End::FanOutLost);
                 }
             }

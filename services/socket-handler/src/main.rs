@@ -8,6 +8,7 @@ use chat_events::Service;
 use chat_kit::config::{parse, table};
 use chat_kit::presence::{Leases, Presence};
 use chat_kit::server::Process;
+use chat_kit::socket::Wheel;
 
 use crate::config::{Cli, Command, Settings};
 use crate::fan_out::FanOut;
@@ -16,12 +17,12 @@ use crate::messages::Messages;
 use crate::session::Surroundings;
 use crate::state::AppState;
 use crate::users::Users;
-use crate::wheel::Wheel;
 
 mod chat;
 mod config;
 mod drain;
 mod fan_out;
+mod frame;
 mod hub;
 mod messages;
 mod router;
@@ -29,7 +30,6 @@ mod session;
 mod state;
 mod upgrade;
 mod users;
-mod wheel;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {

@@ -22,7 +22,7 @@ struct Document;
 pub fn router() -> (Router<AppState>, utoipa::openapi::OpenApi) {
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(connect::connect))
-        .routes(routes!(join_room::join_room))
+        .routes(routes!(join_room::open_in_room, join_room::join_room))
         .routes(routes!(create_room::create_room))
         .split_for_parts()
 }

@@ -9,23 +9,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message};
-use chat_events::{
-    ClientFrame, ClientId, Code, ConversationId, Event, MessageSent, ReadRequested, Recorded,
-    ServerFrame, Typing,
-};
+use chat_events::{ClientFrame, ServerFrame};
 use chat_kit::broker::Publisher;
-use chat_kit::{metrics as names, trace};
+use chat_kit::metrics as names;
+use chat_kit::socket::{End, Item};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, Sink, SinkExt, Stream, StreamExt};
 use tokio::time::{Instant, timeout};
-use tokio_tungstenite::tungstenite;
 
-use crate::hub::{End, Hub, Item, Registration};
-use crate::messages::{AskError, Conversation, Events, Messages};
+use crate::frame;
+use crate::hub::{Hub, Registration};
+use crate::messages::{AskError, Conversation, Messages};
 
+mod obey;
+mod resume;
 mod rules;
 
-use rules::{CONFIRM, FrameCount, Pace, TypingState, invalid_frame, later};
+use rules::{FrameCount, TypingState};
 
 /// Sends and questions without an answer yet; more frames wait in the socket.
 const UNDER_WAY: usize = 64;
@@ -35,9 +35,6 @@ const RESUMING: usize = 4;
 const FULL_HEARTBEAT: u32 = 4;
 /// The last answers, and the peer's own close frame, are waited for this long.
 const GOODBYE: Duration = Duration::from_secs(1);
-/// The peer sent text that is not UTF-8 (RFC 6455).
-const INVALID_TEXT: u16 = 1007;
-const PROTOCOL_ERROR: u16 = 1002;
 
 /// What all sessions share.
 pub struct Surroundings {
@@ -104,17 +101,17 @@ where
 
     async fn hello(&mut self, epoch: String) -> Result<(), End> {
         let mailbox = self.registration.mailbox();
-        let (positions, version) = self.around.hub.positions(mailbox.user, 0);
+        let (positions, version) = self.around.hub.positions(mailbox.peer.user, 0);
         self.version = version;
         let hello = ServerFrame::Hello {
-            connection_id: mailbox.connection,
-            user_id: mailbox.user,
-            expires_at: mailbox.expires_at,
+            connection_id: mailbox.peer.connection,
+            user_id: mailbox.peer.user,
+            expires_at: mailbox.peer.expires_at,
             heartbeat_seconds: self.around.heartbeat,
             epoch,
             positions,
         };
-        self.write(vec![Item::frame(&hello)]).await
+        self.write(vec![frame::item(&hello)]).await
     }
 
     async fn talk(&mut self) -> End {
@@ -124,7 +121,7 @@ where
                 || self.under_way.len() >= UNDER_WAY
                 || self.resuming >= RESUMING;
             let outcome = tokio::select! {
-                () = mailbox.ended() => Err(mailbox.ending().unwrap_or(End::Gone)),
+                end = mailbox.ended() => Err(end),
                 () = mailbox.posted() => {
                     let items = mailbox.take(std::mem::take(&mut self.spare));
                     self.write(items).await
@@ -136,7 +133,7 @@ where
                 }
                 message = self.io.next(), if !busy => match message {
                     None => Err(End::Gone),
-                    Some(Err(error)) => Err(fault(&error)),
+                    Some(Err(error)) => Err(End::of(&error)),
                     Some(Ok(message)) => self.receive(message).await,
                 },
             };
@@ -162,9 +159,10 @@ where
                         self.beats += 1;
                         let full = self.beats.is_multiple_of(FULL_HEARTBEAT);
                         let since = if full { 0 } else { self.version };
-                        let (positions, version) = self.around.hub.positions(mailbox.user, since);
+                        let (positions, version) =
+                            self.around.hub.positions(mailbox.peer.user, since);
                         self.version = version;
-                        let heartbeat = Item::frame(&ServerFrame::Heartbeat { positions });
+                        let heartbeat = frame::item(&ServerFrame::Heartbeat { positions });
                         if let Item::Frame(kind, text) = heartbeat {
                             metrics::counter!(names::FRAMES, "direction" => "out", "type" => kind)
                                 .increment(1);
@@ -179,14 +177,14 @@ where
         let written = tokio::select! {
             biased;
             written = writing => written.map_err(|_: E| End::Gone),
-            () = mailbox.ended() => Err(mailbox.ending().unwrap_or(End::Gone)),
+            end = mailbox.ended() => Err(end),
         };
         self.spare = items;
         written
     }
 
     async fn reply(&mut self, frame: &ServerFrame) -> Result<(), End> {
-        self.write(vec![Item::frame(frame)]).await
+        self.write(vec![frame::item(frame)]).await
     }
 
     /// Writes an answer, and those that are ready with it.
@@ -199,180 +197,6 @@ where
             next = self.under_way.next().now_or_never().flatten();
         }
         self.write(items).await
-    }
-
-    async fn receive(&mut self, message: Message) -> Result<(), End> {
-        self.registration.mailbox().hear();
-        let pace = match message {
-            Message::Pong(_) => return Ok(()),
-            Message::Close(_) => return Err(End::Gone),
-            _ => self.count.one_more(Instant::now()),
-        };
-        let read = match &message {
-            Message::Text(text) => rules::read(text),
-            Message::Binary(_) => Err(invalid_frame("frames are text".into())),
-            _ => return self.too_fast(pace, None).await,
-        };
-        let kind = read.as_ref().map_or("invalid", kind_in);
-        metrics::counter!(names::FRAMES, "direction" => "in", "type" => kind).increment(1);
-        if pace != Pace::Fine {
-            let client_id = read.ok().as_ref().and_then(client_id);
-            return self.too_fast(pace, client_id).await;
-        }
-        match read {
-            Ok(frame) => self.obey(frame).await,
-            Err(error) => self.reply(&error).await,
-        }
-    }
-
-    async fn too_fast(&mut self, pace: Pace, client_id: Option<ClientId>) -> Result<(), End> {
-        match pace {
-            Pace::Fine => Ok(()),
-            Pace::TooFast => self.reply(&later(Code::Throttled, client_id)).await,
-            Pace::MuchTooFast => Err(End::TooManyFrames),
-        }
-    }
-
-    /// Each frame is checked against the membership of now, not of the connect.
-    async fn obey(&mut self, frame: ClientFrame) -> Result<(), End> {
-        let mailbox = self.registration.mailbox();
-        let conversation = conversation(&frame);
-        let member = self.around.hub.is_member(conversation, mailbox.user);
-        match frame {
-            ClientFrame::Typing { active, .. } => {
-                if member == Some(true) && self.typing.passes(conversation, active, Instant::now())
-                {
-                    self.tell_typing(conversation, active);
-                }
-                Ok(())
-            }
-            ClientFrame::Resume { after, .. } => {
-                self.resuming += 1;
-                let (around, mailbox) = (self.around.clone(), mailbox.clone());
-                self.under_way.push(Box::pin(async move {
-                    let events = around.messages.events(&mailbox.token, conversation, after);
-                    Answer {
-                        resume: true,
-                        frame: Some(Item::frame(&resumed(conversation, after, events.await))),
-                    }
-                }));
-                Ok(())
-            }
-            ClientFrame::MessageCreate { .. } | ClientFrame::MessageRead { .. } => match member {
-                Some(true) => self.publish(frame).await,
-                Some(false) => self.reply(&not_found(&frame)).await,
-                None => {
-                    let (around, mailbox) = (self.around.clone(), mailbox.clone());
-                    self.asking = Some(Box::pin(async move {
-                        let asked = around.messages.conversation(&mailbox.token, conversation);
-                        (frame, asked.await)
-                    }));
-                    Ok(())
-                }
-            },
-        }
-    }
-
-    async fn decide(
-        &mut self,
-        frame: ClientFrame,
-        known: Result<Conversation, AskError>,
-    ) -> Result<(), End> {
-        match known {
-            Ok(known) => {
-                let members: Vec<_> = known.members.iter().map(|one| one.user_id).collect();
-                self.around.hub.learn(known.id, &members, known.seq);
-                if members.contains(&self.registration.mailbox().user) {
-                    self.publish(frame).await
-                } else {
-                    self.reply(&not_found(&frame)).await
-                }
-            }
-            Err(AskError::NotFound) => self.reply(&not_found(&frame)).await,
-            Err(AskError::Unauthenticated) => {
-                let error = later(Code::Unauthenticated, client_id(&frame));
-                self.reply(&error).await
-            }
-            Err(AskError::Unavailable(error)) => {
-                tracing::warn!(
-                    error = format!("{error:#}"),
-                    "cannot ask messages for members"
-                );
-                let error = later(Code::Unavailable, client_id(&frame));
-                self.reply(&error).await
-            }
-        }
-    }
-
-    /// Hands the event over before the next frame is taken; the confirm comes later.
-    async fn publish(&mut self, frame: ClientFrame) -> Result<(), End> {
-        let mailbox = self.registration.mailbox();
-        let user_id = mailbox.user;
-        let client_id = client_id(&frame);
-        let event = match frame {
-            ClientFrame::MessageCreate {
-                client_id,
-                conversation_id,
-                content,
-            } => Event::MessageSent(MessageSent {
-                conversation_id,
-                sender_id: user_id,
-                client_id,
-                content,
-            }),
-            ClientFrame::MessageRead {
-                conversation_id,
-                up_to,
-            } => Event::MessageRead(ReadRequested {
-                conversation_id,
-                user_id,
-                up_to,
-            }),
-            ClientFrame::Typing { .. } | ClientFrame::Resume { .. } => return Ok(()),
-        };
-        let trace = trace::start();
-        tracing::debug!(
-            trace_id = trace::id(&trace),
-            socket.connection = %mailbox.connection,
-            user.id = %user_id,
-            event = event.routing_key(),
-            "took an event from a socket"
-        );
-        let confirm = match self
-            .around
-            .publisher
-            .enqueue(Recorded::new(event, Some(trace)))
-        {
-            Ok(confirm) => confirm,
-            Err(error) => {
-                tracing::warn!(error = %error, "cannot publish");
-                return self.reply(&later(Code::Unavailable, client_id)).await;
-            }
-        };
-        self.under_way.push(Box::pin(async move {
-            let frame = match (timeout(CONFIRM, confirm).await, client_id) {
-                (Ok(Ok(())), None) => None,
-                (Ok(Ok(())), Some(client_id)) => Some(ServerFrame::Accepted { client_id }),
-                // The event may still arrive; the client repeats it with the same id.
-                (Ok(Err(_)) | Err(_), _) => Some(later(Code::Unavailable, client_id)),
-            };
-            Answer {
-                resume: false,
-                frame: frame.as_ref().map(Item::frame),
-            }
-        }));
-        Ok(())
-    }
-
-    fn tell_typing(&self, conversation_id: ConversationId, active: bool) {
-        let typing = Event::Typing(Typing {
-            conversation_id,
-            user_id: self.registration.mailbox().user,
-            active,
-        });
-        self.around
-            .publisher
-            .hint(Recorded::new(typing, trace::current()));
     }
 
     async fn finish(mut self, end: End) {
@@ -418,105 +242,6 @@ async fn wait_for<T>(asking: &mut Option<Boxed<T>>) -> T {
         Some(asking) => asking.await,
         None => pending().await,
     }
-}
-
-fn resumed(
-    conversation_id: ConversationId,
-    after: i64,
-    events: Result<Events, AskError>,
-) -> ServerFrame {
-    match events {
-        // The client knows more than there is: what it knows is void.
-        Ok(events) if events.seq < after => ServerFrame::Resync {
-            conversation_id: Some(conversation_id),
-        },
-        Ok(events) => ServerFrame::Resumed {
-            conversation_id,
-            events: events.events,
-            complete: events.complete,
-        },
-        // All or nothing; over HTTP the client learns what there is.
-        Err(AskError::NotFound) => ServerFrame::Resync {
-            conversation_id: Some(conversation_id),
-        },
-        Err(AskError::Unauthenticated) => later(Code::Unauthenticated, None),
-        Err(AskError::Unavailable(error)) => {
-            tracing::warn!(
-                error = format!("{error:#}"),
-                "cannot ask messages for events"
-            );
-            later(Code::Unavailable, None)
-        }
-    }
-}
-
-/// Strangers learn nothing, not even that the conversation exists.
-fn not_found(frame: &ClientFrame) -> ServerFrame {
-    match frame {
-        ClientFrame::MessageCreate {
-            client_id,
-            conversation_id,
-            ..
-        } => ServerFrame::Refused {
-            client_id: *client_id,
-            conversation_id: *conversation_id,
-            code: Code::NotFound,
-            detail: Code::NotFound.title().to_owned(),
-        },
-        _ => later(Code::NotFound, None),
-    }
-}
-
-const fn conversation(frame: &ClientFrame) -> ConversationId {
-    match frame {
-        ClientFrame::MessageCreate {
-            conversation_id, ..
-        }
-        | ClientFrame::MessageRead {
-            conversation_id, ..
-        }
-        | ClientFrame::Typing {
-            conversation_id, ..
-        }
-        | ClientFrame::Resume {
-            conversation_id, ..
-        } => *conversation_id,
-    }
-}
-
-const fn client_id(frame: &ClientFrame) -> Option<ClientId> {
-    match frame {
-        ClientFrame::MessageCreate { client_id, .. } => Some(*client_id),
-        _ => None,
-    }
-}
-
-const fn kind_in(frame: &ClientFrame) -> &'static str {
-    match frame {
-        ClientFrame::MessageCreate { .. } => "message.create",
-        ClientFrame::MessageRead { .. } => "message.read",
-        ClientFrame::Typing { .. } => "typing",
-        ClientFrame::Resume { .. } => "resume",
-    }
-}
-
-/// What a broken read says about the peer.
-fn fault(error: &(dyn Error + 'static)) -> End {
-    use tungstenite::Error as Ws;
-    use tungstenite::error::ProtocolError;
-
-    let mut next = Some(error);
-    while let Some(error) = next {
-        match error.downcast_ref::<Ws>() {
-            Some(Ws::Capacity(_)) => return End::TooBig,
-            Some(Ws::Utf8(_)) => return End::Protocol(INVALID_TEXT),
-            Some(Ws::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => return End::Gone,
-            Some(Ws::Protocol(_)) => return End::Protocol(PROTOCOL_ERROR),
-            Some(_) => return End::Gone,
-            None => next = error.source(),
-        }
-    }
-    End::Gone
 }
 
 #[cfg(test)]

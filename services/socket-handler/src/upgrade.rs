@@ -14,7 +14,7 @@ use chat_kit::identity::Authenticated;
 use chat_kit::server::has_origin_of;
 use chat_kit::{Problem, metrics as names};
 
-use crate::hub::{End, NoPlace, Registration};
+use crate::hub::{NoPlace, Registration};
 use crate::session::Session;
 use crate::state::AppState;
 
@@ -22,8 +22,8 @@ use crate::state::AppState;
 const READ_BUFFER: usize = 4 * 1024;
 /// Frames that are written together leave together.
 const WRITE_BUFFER: usize = 8 * 1024;
-/// More than the largest answer to a resume.
-const WRITE_BUFFER_MAX: usize = 32 * 1024 * 1024;
+/// More than the largest frame: a `hello` that names all conversations.
+const WRITE_BUFFER_MAX: usize = 2 * 1024 * 1024;
 
 /// A request that may become a session: signed in, from one of our own pages,
 /// and a WebSocket.
@@ -79,7 +79,7 @@ impl Upgrade {
             .positions(self.caller.token())
             .await?;
         let mailbox = registration.mailbox();
-        hub.merge(mailbox.user, Some(mailbox), &snapshot);
+        hub.merge(mailbox.peer.user, Some(mailbox), &snapshot);
         let token = state.tasks.token();
         let upgrade = self
             .upgrade
@@ -102,21 +102,14 @@ async fn serve(state: AppState, registration: Registration, socket: WebSocket, e
     open.increment(1.0);
     let session = Session::new(socket, registration, state.sessions.clone());
     // Redis may be slow or away: hello does not wait for it.
-    let (end, ()) = tokio::join!(session.run(epoch), state.presence.opened(mailbox.user));
-    state.presence.closed(mailbox.user).await;
+    let (end, ()) = tokio::join!(session.run(epoch), state.presence.opened(mailbox.peer.user));
+    state.presence.closed(mailbox.peer.user).await;
     open.decrement(1.0);
-    count(end);
+    metrics::counter!(names::SOCKETS_CLOSED, "code" => end.label()).increment(1);
     tracing::debug!(
-        socket.connection = %mailbox.connection,
-        user.id = %mailbox.user,
+        socket.connection = %mailbox.peer.connection,
+        user.id = %mailbox.peer.user,
         reason = end.reason(),
         "socket closed"
     );
-}
-
-fn count(end: End) {
-    let code = end
-        .code()
-        .map_or_else(|| end.reason().to_owned(), |code| code.to_string());
-    metrics::counter!(names::SOCKETS_CLOSED, "code" => code).increment(1);
 }

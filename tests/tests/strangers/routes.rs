@@ -197,6 +197,12 @@ pub const ROUTES: &[Route] = &[
             json!({ "name": victims.ada.username }),
         )
     }),
+    private("POST", "/ws/chat/joinRoom/{id}", Gets(404), |victims| {
+        (
+            format!("/ws/chat/joinRoom/{}", victims.conversation),
+            Value::Null,
+        )
+    }),
     socket("/ws/chat/joinRoom/{id}", true, Gets(404), |victims| {
         (
             format!("/ws/chat/joinRoom/{}", victims.conversation),

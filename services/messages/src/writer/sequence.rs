@@ -202,8 +202,8 @@ fn accepted_at(recorded: &Recorded) -> Timestamp {
 
 fn check(content: &str) -> Result<(), String> {
     let length = content.chars().count();
-    if length == 0 {
-        return Err("A message needs a text.".to_owned());
+    if text::is_blank(content) {
+        return Err("A message needs a text that can be seen.".to_owned());
     }
     if length > limits::CONTENT_CHARS {
         let most = limits::CONTENT_CHARS;

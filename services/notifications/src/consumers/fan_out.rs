@@ -8,12 +8,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use chat_events::{Event, NotificationFrame, Recorded, Service, UserId};
 use chat_kit::broker::{Backoff, Broker, PodEvent};
 use chat_kit::health::Part;
+use chat_kit::socket::End;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::people;
-use crate::socket::End;
 use crate::state::AppState;
 
 pub struct FanOut {

@@ -3,23 +3,22 @@
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use axum::extract::ws::Utf8Bytes;
 use chat_events::{Code, NotificationFrame, SessionRevoked, UserId};
+use chat_kit::identity::Identity;
+use chat_kit::socket::{self, End, Item, SocketArgs, Wheel};
 use chat_kit::{Problem, metrics as names};
-use jiff::Timestamp;
-use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::mailbox::{End, Item, Mailbox};
-use super::wheel::Wheel;
-use crate::config::SocketArgs;
+use super::member::Member;
+
+/// Without a member it is a guest's.
+pub type Mailbox = socket::Mailbox<Option<Member>>;
 
 pub struct Hub {
     limits: SocketArgs,
     sockets: Mutex<Sockets>,
-    wheel: Wheel,
+    wheel: Wheel<Option<Member>>,
 }
 
 #[derive(Default)]
@@ -54,7 +53,7 @@ impl Hub {
     /// From now on the mailbox gets what its socket must hear.
     pub fn admit(self: &Arc<Self>, mailbox: Mailbox) -> Result<Seat, Problem> {
         let mailbox = Arc::new(mailbox);
-        let user = mailbox.member.map(|member| member.user);
+        let user = mailbox.peer.map(|member| member.user);
         let mut guard = self.sockets();
         let sockets = &mut *guard;
         if sockets.stopping {
@@ -88,29 +87,29 @@ impl Hub {
 
     /// Posts a frame for every socket of the user.
     pub fn tell(&self, user: UserId, frame: &NotificationFrame) {
-        let text = encode(frame);
+        let item = item(frame);
         let sockets = self.sockets();
         let own = sockets.of_user.get(&user).into_iter().flatten();
         for mailbox in own.filter_map(|number| sockets.all.get(number)) {
-            mailbox.post(Item::Frame(text.clone()));
+            mailbox.post(item.clone());
         }
     }
 
     /// Posts a frame for every socket, guests included.
     pub fn tell_all(&self, frame: &NotificationFrame) {
-        let text = encode(frame);
+        let item = item(frame);
         for mailbox in self.sockets().all.values() {
-            mailbox.post(Item::Frame(text.clone()));
+            mailbox.post(item.clone());
         }
     }
 
     /// Posts a frame for every socket with a session.
     pub fn tell_members(&self, frame: &NotificationFrame) {
-        let text = encode(frame);
+        let item = item(frame);
         let sockets = self.sockets();
         let members = sockets.all.values();
-        for mailbox in members.filter(|mailbox| mailbox.member.is_some()) {
-            mailbox.post(Item::Frame(text.clone()));
+        for mailbox in members.filter(|mailbox| mailbox.peer.is_some()) {
+            mailbox.post(item.clone());
         }
     }
 
@@ -120,7 +119,7 @@ impl Hub {
         let own = sockets.of_user.get(&revoked.user_id).into_iter().flatten();
         for mailbox in own.filter_map(|number| sockets.all.get(number)) {
             if mailbox
-                .member
+                .peer
                 .is_some_and(|member| member.session == revoked.session_id)
             {
                 mailbox.end(End::Revoked);
@@ -135,15 +134,8 @@ impl Hub {
     }
 
     /// Keeps heartbeats and expiries going; ends all sockets at `stop`.
-    pub async fn turn(self: Arc<Self>, stop: CancellationToken) {
-        let mut second = tokio::time::interval(Duration::from_secs(1));
-        second.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => break,
-                _ = second.tick() => self.wheel.step(Timestamp::now().as_second()),
-            }
-        }
+    pub async fn turn(self: Arc<Self>, identity: Identity, stop: CancellationToken) {
+        self.wheel.turn(identity, stop).await;
         self.sockets().stopping = true;
         self.end_all(End::Stopping);
     }
@@ -160,7 +152,7 @@ impl Drop for Seat {
                 sockets.at_address.remove(&self.mailbox.address);
             }
         }
-        if let Some(member) = self.mailbox.member
+        if let Some(member) = self.mailbox.peer
             && let Some(own) = sockets.of_user.get_mut(&member.user)
         {
             own.remove(&self.number);
@@ -173,8 +165,20 @@ impl Drop for Seat {
     }
 }
 
-/// A frame as it goes over the wire.
-pub fn encode(frame: &NotificationFrame) -> Utf8Bytes {
+/// Encoded once, for any number of sockets.
+pub fn item(frame: &NotificationFrame) -> Item {
+    let kind = match frame {
+        NotificationFrame::Hello { .. } => "hello",
+        NotificationFrame::UserOnline(_) => "user.online",
+        NotificationFrame::UserOffline(_) => "user.offline",
+        NotificationFrame::UserUpdated(_) => "user.updated",
+        NotificationFrame::Notice { .. } => "notice",
+        NotificationFrame::Unread { .. } => "unread",
+        NotificationFrame::Heartbeat {} => "heartbeat",
+        NotificationFrame::Error { .. } => "error",
+        NotificationFrame::GoingAway { .. } => "going_away",
+    };
     // Types of our own without maps always encode.
-    serde_json::to_string(frame).unwrap_or_default().into()
+    let text = serde_json::to_string(frame).unwrap_or_default();
+    Item::Frame(kind, text.into())
 }

@@ -12,7 +12,8 @@ use chat_kit::server::has_origin_of;
 use chat_kit::{Problem, ProblemBody};
 use sqlx::PgPool;
 
-use super::mailbox::{Mailbox, Member};
+use super::hub::Mailbox;
+use super::member::Member;
 use super::session::Session;
 use crate::state::AppState;
 use crate::{inbox, people};
@@ -51,11 +52,7 @@ pub async fn join(
     if !has_origin_of(&headers, &state.origins) {
         return Err(Code::CrossSite.into());
     }
-    let member = caller.map(|caller| Member {
-        user: caller.user_id(),
-        session: caller.session_id(),
-        expires_at: caller.expires_at(),
-    });
+    let member = caller.as_ref().map(Member::from);
     // First a seat, then the look at the database: what changes between the
     // two comes as a frame after the hello.
     let seat = state.hub.admit(Mailbox::new(member, address))?;
@@ -64,7 +61,7 @@ pub async fn join(
         return Err(Code::Unauthenticated.into());
     }
     let hello = hello(&state.database, member).await?;
-    let session = Session::new(seat, state.identity, state.presence);
+    let session = Session::new(seat, state.presence);
     let open = state.sessions.token();
     Ok(upgrade
         .max_message_size(limits::FRAME)

@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use axum::extract::ws::{CloseFrame, Message, WebSocket};
+use axum::Error;
+use axum::body::Bytes;
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
 use chat_events::{Code, NotificationFrame, limits};
-use chat_kit::identity::Identity;
 use chat_kit::metrics as names;
 use chat_kit::presence::Presence;
+use chat_kit::socket::{End, Item};
 use futures::{SinkExt, StreamExt};
 use tokio::time::{Instant, timeout};
-use tokio_tungstenite::tungstenite;
 
-use super::hub::{Seat, encode};
-use super::mailbox::{End, Item};
+use super::hub::{Seat, item};
 
 /// A peer gets this long to take the close frame.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -21,7 +21,6 @@ const COME_BACK: Duration = Duration::from_secs(5);
 
 pub struct Session {
     seat: Seat,
-    identity: Identity,
     presence: Presence,
     /// When the current window of client frames began, and how many came.
     window: Instant,
@@ -29,10 +28,9 @@ pub struct Session {
 }
 
 impl Session {
-    pub fn new(seat: Seat, identity: Identity, presence: Presence) -> Self {
+    pub fn new(seat: Seat, presence: Presence) -> Self {
         Self {
             seat,
-            identity,
             presence,
             window: Instant::now(),
             frames: 0,
@@ -40,8 +38,8 @@ impl Session {
     }
 
     pub async fn run(mut self, mut socket: WebSocket, hello: NotificationFrame) {
-        let user = self.seat.mailbox.member.map(|member| member.user);
-        let end = match self.write(&mut socket, vec![frame(&hello)]).await {
+        let user = self.seat.mailbox.peer.map(|member| member.user);
+        let end = match self.write(&mut socket, vec![item(&hello)]).await {
             Ok(()) => {
                 if let Some(user) = user {
                     self.presence.opened(user).await;
@@ -54,10 +52,7 @@ impl Session {
             }
             Err(end) => end,
         };
-        let label = end
-            .code()
-            .map_or_else(|| end.reason().to_owned(), |code| code.to_string());
-        metrics::counter!(names::SOCKETS_CLOSED, "code" => label).increment(1);
+        metrics::counter!(names::SOCKETS_CLOSED, "code" => end.label()).increment(1);
         say_goodbye(&mut socket, end).await;
     }
 
@@ -74,27 +69,16 @@ impl Session {
                             return end;
                         }
                     }
-                    Some(Err(error)) => return end_of(error),
+                    Some(Err(error)) => return End::of(&error),
                 },
                 () = mailbox.posted() => {
-                    if self.was_revoked() {
-                        return End::Revoked;
-                    }
-                    let messages = self.seat.mailbox.take().into_iter().flat_map(messages).collect();
-                    if let Err(end) = self.write(socket, messages).await {
+                    let items = mailbox.take(Vec::new());
+                    if let Err(end) = self.write(socket, items).await {
                         return end;
                     }
                 }
             }
         }
-    }
-
-    /// The push may have been missed, while the list is fetched all the time.
-    fn was_revoked(&self) -> bool {
-        self.seat
-            .mailbox
-            .member
-            .is_some_and(|member| self.identity.is_revoked(member.session))
     }
 
     /// A client has nothing to say here; more than a few frames end the session.
@@ -116,60 +100,41 @@ impl Session {
                 let detail = "This socket takes no frames.".to_owned();
                 let code = Code::InvalidFrame;
                 let error = NotificationFrame::Error { code, detail };
-                self.seat.mailbox.post(Item::Frame(encode(&error)));
+                self.seat.mailbox.post(item(&error));
             }
         }
         Ok(())
     }
 
     /// Writes all, then flushes once. Gives up when the session has to end.
-    async fn write(&self, socket: &mut WebSocket, messages: Vec<Message>) -> Result<(), End> {
-        let count = messages.len() as u64;
+    async fn write(&self, socket: &mut WebSocket, items: Vec<Item>) -> Result<(), End> {
         let write = async {
-            for message in messages {
-                socket.feed(message).await?;
+            for waiting in items {
+                match waiting {
+                    Item::Frame(kind, text) => feed(socket, kind, text).await?,
+                    // A frame for the client's code, and a ping that a browser
+                    // answers by itself.
+                    Item::Beat => {
+                        if let Item::Frame(kind, text) = item(&NotificationFrame::Heartbeat {}) {
+                            feed(socket, kind, text).await?;
+                        }
+                        socket.feed(Message::Ping(Bytes::new())).await?;
+                    }
+                }
             }
             socket.flush().await
         };
         tokio::select! {
             biased;
             end = self.seat.mailbox.ended() => Err(end),
-            written = write => {
-                metrics::counter!(names::FRAMES, "direction" => "out", "type" => "any")
-                    .increment(count);
-                written.map_err(end_of)
-            }
+            written = write => written.map_err(|error| End::of(&error)),
         }
     }
 }
 
-fn frame(frame: &NotificationFrame) -> Message {
-    Message::Text(encode(frame))
-}
-
-/// A heartbeat is a frame for the client's code, and a ping that a browser
-/// answers by itself.
-fn messages(item: Item) -> impl Iterator<Item = Message> {
-    let [first, second] = match item {
-        Item::Frame(text) => [Some(Message::Text(text)), None],
-        Item::Beat => [
-            Some(frame(&NotificationFrame::Heartbeat {})),
-            Some(Message::Ping(axum::body::Bytes::new())),
-        ],
-    };
-    first.into_iter().chain(second)
-}
-
-fn end_of(error: axum::Error) -> End {
-    let error = error.into_inner();
-    match error.downcast_ref::<tungstenite::Error>() {
-        Some(tungstenite::Error::Capacity(_)) => End::TooBig,
-        Some(tungstenite::Error::Protocol(
-            tungstenite::error::ProtocolError::ResetWithoutClosingHandshake,
-        )) => End::Gone,
-        Some(tungstenite::Error::Protocol(_) | tungstenite::Error::Utf8(_)) => End::Protocol,
-        _ => End::Gone,
-    }
+async fn feed(socket: &mut WebSocket, kind: &'static str, text: Utf8Bytes) -> Result<(), Error> {
+    metrics::counter!(names::FRAMES, "direction" => "out", "type" => kind).increment(1);
+    socket.feed(Message::Text(text)).await
 }
 
 async fn say_goodbye(socket: &mut WebSocket, end: End) {
@@ -177,7 +142,9 @@ async fn say_goodbye(socket: &mut WebSocket, end: End) {
         if end == End::Stopping {
             let delay_ms = rand::random_range(0..COME_BACK.as_millis() as u64);
             let going = NotificationFrame::GoingAway { delay_ms };
-            socket.feed(frame(&going)).await?;
+            if let Item::Frame(kind, text) = item(&going) {
+                feed(socket, kind, text).await?;
+            }
         }
         if let Some(code) = end.code() {
             let reason = end.reason().into();
@@ -188,11 +155,11 @@ async fn say_goodbye(socket: &mut WebSocket, end: End) {
         // Until the peer has closed too: bytes of it that nobody read would
         // destroy the close frame on its way.
         while let Some(Ok(_)) = socket.next().await {}
-        if matches!(end, End::TooBig | End::Protocol) {
+        if matches!(end, End::TooBig | End::Protocol(_)) {
             // What the peer still sends cannot be read any more.
             std::future::pending::<()>().await;
         }
-        Ok::<_, axum::Error>(())
+        Ok::<_, Error>(())
     };
     // Whoever does not take it in time, finds the connection closed.
     let _ = timeout(GOODBYE, goodbye).await;

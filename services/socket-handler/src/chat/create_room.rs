@@ -3,13 +3,14 @@
 
 use axum::Json as Answer;
 use axum::extract::State;
-use chat_events::{ConversationId, UserId, text};
+use chat_events::{UserId, text};
 use chat_kit::extract::Json;
 use chat_kit::identity::Authenticated;
 use chat_kit::{Problem, ProblemBody};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use utoipa::ToSchema;
 
+use super::room::Room;
 use crate::state::AppState;
 
 /// Whom to talk to: `user_id`, or else `name`.
@@ -22,14 +23,6 @@ pub struct CreateRoom {
     /// The peer's user name, or the peer's id.
     name: Option<String>,
     user_id: Option<UserId>,
-}
-
-#[derive(Serialize, ToSchema)]
-pub struct Room {
-    /// The conversation.
-    id: ConversationId,
-    /// The peer's user name.
-    name: String,
 }
 
 /// Open the conversation with a user.
@@ -70,13 +63,5 @@ pub async fn create_room(
         return Err(Problem::invalid("name", "must be somebody else"));
     }
     let conversation = state.sessions.messages.open(token, peer).await?;
-    let name = conversation
-        .members
-        .iter()
-        .find(|member| member.user_id != caller.user_id())
-        .map(|member| member.username.clone());
-    Ok(Answer(Room {
-        id: conversation.id,
-        name: name.unwrap_or_default(),
-    }))
+    Ok(Answer(Room::seen_by(&caller, &conversation)))
 }

@@ -1,12 +1,16 @@
-//! `GET /ws/chat/joinRoom/{id}`: the chat socket under its path of the earlier
-//! system. One socket serves all conversations, so the room is only checked.
+//! `/ws/chat/joinRoom/{id}`: a conversation by the path of the earlier system.
+//! One socket serves all conversations, so `GET` only checks the room before it
+//! opens the socket; `POST` answers with the room and opens none.
 
+use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
 use chat_events::ConversationId;
 use chat_kit::extract::Path;
+use chat_kit::identity::Authenticated;
 use chat_kit::{Problem, ProblemBody};
 
+use super::room::Room;
 use crate::state::AppState;
 use crate::upgrade::Upgrade;
 
@@ -29,7 +33,7 @@ use crate::upgrade::Upgrade;
         (status = 503, description = "The messages service does not answer, or the pod stops", body = ProblemBody),
     )
 )]
-pub async fn join_room(
+pub async fn open_in_room(
     State(state): State<AppState>,
     upgrade: Upgrade,
     Path(id): Path<ConversationId>,
@@ -40,4 +44,31 @@ pub async fn join_room(
         .conversation(upgrade.caller.token(), id)
         .await?;
     upgrade.open(state).await
+}
+
+/// Join a conversation.
+///
+/// Members only; who is a member is decided when the conversation is made.
+#[utoipa::path(
+    post,
+    path = "/ws/chat/joinRoom/{id}",
+    tag = "chat",
+    params(("id" = uuid::Uuid, Path, description = "The conversation")),
+    responses(
+        (status = 200, description = "The conversation", body = Room),
+        (status = 400, description = "The id is not a UUID", body = ProblemBody),
+        (status = 401, description = "No session, or one that has ended", body = ProblemBody),
+        (status = 403, description = "The request came from another site", body = ProblemBody),
+        (status = 404, description = "No conversation of the caller", body = ProblemBody),
+        (status = 503, description = "The messages service does not answer", body = ProblemBody),
+    )
+)]
+pub async fn join_room(
+    State(state): State<AppState>,
+    caller: Authenticated,
+    Path(id): Path<ConversationId>,
+) -> Result<Json<Room>, Problem> {
+    let messages = &state.sessions.messages;
+    let conversation = messages.conversation(caller.token(), id).await?;
+    Ok(Json(Room::seen_by(&caller, &conversation)))
 }

@@ -6,11 +6,11 @@ use chat_events::{
     ClientId, Code, ConversationCreated, ConversationId, Event, LogEvent, Member, MessageId,
     MessageView, SendRefused, SessionRevoked, Typing, UserId,
 };
+use chat_kit::socket::{End, Item, SocketArgs};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{End, Hub, Item, Mailbox, NoPlace, Registration};
-use crate::config::SocketArgs;
+use super::{Caller, Hub, NoPlace, Registration};
 use crate::messages::{Positions, Standing};
 
 fn hub() -> Arc<Hub> {
@@ -22,7 +22,7 @@ fn hub() -> Arc<Hub> {
 }
 
 fn open(hub: &Arc<Hub>, user: UserId) -> Registration {
-    hub.add(Mailbox::of(user)).expect("there is a place")
+    hub.add(Caller::at_socket(user)).expect("there is a place")
 }
 
 fn stored(conversation: ConversationId, members: &[UserId], seq: i64) -> Event {
@@ -193,17 +193,23 @@ fn the_index_forgets_what_nobody_here_belongs_to() {
 fn the_eleventh_socket_of_a_user_finds_no_place() {
     let (hub, ann) = (hub(), UserId::generate());
     let mut sockets: Vec<_> = (0..10).map(|_| open(&hub, ann)).collect();
-    assert_eq!(hub.add(Mailbox::of(ann)).err(), Some(NoPlace::TooMany));
+    assert_eq!(
+        hub.add(Caller::at_socket(ann)).err(),
+        Some(NoPlace::TooMany)
+    );
     sockets.pop();
     sockets.push(open(&hub, ann));
-    assert_eq!(hub.add(Mailbox::of(ann)).err(), Some(NoPlace::TooMany));
+    assert_eq!(
+        hub.add(Caller::at_socket(ann)).err(),
+        Some(NoPlace::TooMany)
+    );
 }
 
 #[test]
 fn the_fifty_first_socket_of_an_address_finds_no_place() {
     let hub = hub();
     let sockets: Vec<_> = (0..50).map(|_| open(&hub, UserId::generate())).collect();
-    let one_more = || Mailbox::of(UserId::generate());
+    let one_more = || Caller::at_socket(UserId::generate());
     assert_eq!(hub.add(one_more()).err(), Some(NoPlace::TooMany));
     drop(sockets);
     assert!(hub.add(one_more()).is_ok());
@@ -265,7 +271,7 @@ fn an_ended_session_takes_only_its_own_sockets_along() {
     let (one, two) = (open(&hub, ann), open(&hub, ann));
     hub.push(&Event::SessionRevoked(SessionRevoked {
         user_id: ann,
-        session_id: one.mailbox().session,
+        session_id: one.mailbox().peer.session,
         until: Timestamp::now(),
     }));
     assert_eq!(one.mailbox().ending(), Some(End::Revoked));
@@ -298,5 +304,8 @@ fn a_hub_that_stops_takes_nobody_in() {
     let (hub, ann) = (hub(), UserId::generate());
     let _socket = open(&hub, ann);
     assert_eq!(hub.stop().len(), 1);
-    assert_eq!(hub.add(Mailbox::of(ann)).err(), Some(NoPlace::Stopping));
+    assert_eq!(
+        hub.add(Caller::at_socket(ann)).err(),
+        Some(NoPlace::Stopping)
+    );
 }

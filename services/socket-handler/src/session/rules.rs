@@ -6,6 +6,8 @@ use std::time::Duration;
 use chat_events::{ClientFrame, ClientId, Code, ConversationId, ServerFrame, limits, text};
 use tokio::time::Instant;
 
+use crate::frame;
+
 /// Frames over the limit that are answered with an error; the next one ends the session.
 const TOLERATED: u32 = 30;
 
@@ -83,8 +85,11 @@ impl TypingState {
 
 /// Reads a text frame. What is wrong with it is for the client to know.
 pub fn read(frame: &str) -> Result<ClientFrame, Box<ServerFrame>> {
-    let frame: ClientFrame = serde_json::from_str(frame)
-        .map_err(|error| invalid_frame(format!("not a frame of this protocol: {error}")))?;
+    let frame: ClientFrame = serde_json::from_str(frame).map_err(|error| {
+        Box::new(frame::invalid(format!(
+            "not a frame of this protocol: {error}"
+        )))
+    })?;
     match &frame {
         ClientFrame::MessageCreate {
             client_id,
@@ -101,10 +106,12 @@ pub fn read(frame: &str) -> Result<ClientFrame, Box<ServerFrame>> {
             }
         }
         ClientFrame::MessageRead { up_to: seq, .. } if *seq < 1 => {
-            return Err(invalid_frame("up_to must be at least 1".into()));
+            return Err(Box::new(frame::invalid("up_to must be at least 1".into())));
         }
         ClientFrame::Resume { after: seq, .. } if *seq < 0 => {
-            return Err(invalid_frame("after must not be negative".into()));
+            return Err(Box::new(frame::invalid(
+                "after must not be negative".into(),
+            )));
         }
         _ => {}
     }
@@ -116,31 +123,14 @@ fn fault(client_id: ClientId, content: &str) -> Option<&'static str> {
     let chars = content.chars().take(limits::CONTENT_CHARS + 1).count();
     if client_id.0.get_version_num() != 7 {
         Some("client_id must be a UUID of version 7")
-    } else if chars == 0 {
-        Some("a message has at least one character")
+    } else if text::is_blank(content) {
+        Some("a message has at least one visible character")
     } else if chars > limits::CONTENT_CHARS {
         Some("a message has at most 4000 characters")
     } else if !text::is_message(content) {
         Some("a message holds no control characters but line feed and tab")
     } else {
         None
-    }
-}
-
-pub fn invalid_frame(detail: String) -> Box<ServerFrame> {
-    Box::new(ServerFrame::Error {
-        code: Code::InvalidFrame,
-        detail,
-        client_id: None,
-    })
-}
-
-/// Not final: the same frame may work later.
-pub fn later(code: Code, client_id: Option<ClientId>) -> ServerFrame {
-    ServerFrame::Error {
-        code,
-        detail: code.title().to_owned(),
-        client_id,
     }
 }
 
@@ -174,12 +164,23 @@ mod tests {
     }
 
     #[test]
-    fn a_message_has_one_to_four_thousand_characters() {
+    fn a_message_has_at_most_four_thousand_characters() {
         let id = Uuid::now_v7();
-        assert_eq!(create(id, ""), Err(Code::Invalid));
         assert_eq!(create(id, "é"), Ok(()));
         assert_eq!(create(id, &"é".repeat(4_000)), Ok(()));
         assert_eq!(create(id, &"é".repeat(4_001)), Err(Code::Invalid));
+    }
+
+    #[test]
+    fn a_message_of_nothing_visible_is_invalid() {
+        for blank in ["", " ", "\n\t\n", "\u{a0}\u{3000}", "\u{200b}\u{feff}"] {
+            assert_eq!(
+                create(Uuid::now_v7(), blank),
+                Err(Code::Invalid),
+                "{blank:?}"
+            );
+        }
+        assert_eq!(create(Uuid::now_v7(), " \u{200b}.\n"), Ok(()));
     }
 
     #[test]

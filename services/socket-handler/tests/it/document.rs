@@ -73,7 +73,7 @@ async fn every_documented_path_answers_and_the_document_is_served() -> anyhow::R
             count += 1;
         }
     }
-    assert_eq!(count, 3, "every route is documented");
+    assert_eq!(count, 4, "every route is documented");
     let page = client
         .get(format!("{}/api/socket-handler/docs/", pod.url))
         .send()

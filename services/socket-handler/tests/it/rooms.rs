@@ -22,6 +22,16 @@ async fn create(
     Ok((answer.status().as_u16(), answer.json().await?))
 }
 
+async fn join(world: &World, pod: &Pod, who: &Person, path: &str) -> anyhow::Result<(u16, Value)> {
+    let answer = reqwest::Client::new()
+        .post(format!("{}{path}", pod.url))
+        .header("cookie", format!("auth={}", world.neighbours.token(who)?))
+        .header("origin", ORIGIN)
+        .send()
+        .await?;
+    Ok((answer.status().as_u16(), answer.json().await?))
+}
+
 #[tokio::test]
 async fn a_room_is_the_conversation_with_its_peer() -> anyhow::Result<()> {
     let world = World::new().await?;
@@ -49,7 +59,18 @@ async fn a_room_is_the_conversation_with_its_peer() -> anyhow::Result<()> {
         let hello = socket.frame().await?;
         assert_eq!(hello["positions"][0]["conversation_id"], room["id"]);
     }
+    assert_eq!(join(&world, &pod, &ann, &path).await?, (200, room.clone()));
+    let (status, joined) = join(&world, &pod, &bob, &path).await?;
+    assert_eq!((status, &joined["name"]), (200, &json!("ann")));
+    assert_eq!(joined["id"], room["id"]);
     let eve = world.neighbours.person("eve");
+    for (path, status, code) in [
+        (path.as_str(), 404, "not_found"),
+        ("/ws/chat/joinRoom/7", 400, "invalid_id"),
+    ] {
+        let (given, problem) = join(&world, &pod, &eve, path).await?;
+        assert_eq!((given, &problem["code"]), (status, &json!(code)), "{path}");
+    }
     let token = world.neighbours.token(&eve)?;
     let refused = Socket::open(&pod.url, &path, Some(&token), Some(ORIGIN)).await;
     assert_eq!(refused.err().map(|refused| refused.status), Some(404));

@@ -92,6 +92,7 @@ fn strangers_and_bad_texts_are_refused_without_using_up_a_number() {
         sent(conversation, UserId::generate(), "let me in"),
         sent(ConversationId::generate(), anna, "nobody is here"),
         sent(conversation, anna, ""),
+        sent(conversation, anna, " \u{200b}\n"),
         sent(conversation, anna, &long),
         sent(conversation, anna, "a\0b"),
         sent(conversation, anna, &long[1..]),
@@ -102,6 +103,7 @@ fn strangers_and_bad_texts_are_refused_without_using_up_a_number() {
         [
             Code::NotFound,
             Code::NotFound,
+            Code::Invalid,
             Code::Invalid,
             Code::Invalid,
             Code::Invalid

@@ -5,27 +5,29 @@ use std::mem;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use chat_kit::identity::Identity;
+use chat_events::SessionId;
 use jiff::Timestamp;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use crate::hub::{End, Item, Mailbox};
+use super::{End, Item, Mailbox, Peer};
+use crate::identity::Identity;
 
 const TICK: Duration = Duration::from_secs(1);
 /// More than the longest time between two looks at a socket.
 const SLOTS: usize = 32;
 
-pub struct Wheel {
+pub struct Wheel<P> {
     heartbeat: u64,
-    slots: Mutex<Slots>,
+    slots: Mutex<Slots<P>>,
 }
 
-struct Slots {
+struct Slots<P> {
     now: usize,
-    due: [Vec<Weak<Mailbox>>; SLOTS],
+    due: [Vec<Weak<Mailbox<P>>>; SLOTS],
 }
 
-impl Wheel {
+impl<P: Peer> Wheel<P> {
     /// Looks at each socket every `heartbeat` seconds, at most 25.
     pub fn new(heartbeat: u64) -> Self {
         Self {
@@ -37,20 +39,18 @@ impl Wheel {
         }
     }
 
-    pub const fn heartbeat(&self) -> u64 {
-        self.heartbeat
-    }
-
     /// The first look comes at a random time, so that sockets that opened at
     /// once do not beat at once.
-    pub fn add(&self, mailbox: &Arc<Mailbox>) {
+    pub fn add(&self, mailbox: &Arc<Mailbox<P>>) {
         let first = rand::random_range(1..=self.heartbeat);
         self.put(mailbox, first, Timestamp::now());
     }
 
-    fn put(&self, mailbox: &Arc<Mailbox>, seconds: u64, now: Timestamp) {
-        let left = mailbox.expires_at.duration_since(now).as_millis();
-        let left = u64::try_from(left.max(0)).unwrap_or(0).div_ceil(1_000);
+    fn put(&self, mailbox: &Arc<Mailbox<P>>, seconds: u64, now: Timestamp) {
+        let left = mailbox.peer.session().map_or(u64::MAX, |(_, end)| {
+            let left = end.duration_since(now).as_millis().max(0);
+            u64::try_from(left).unwrap_or(0).div_ceil(1_000)
+        });
         let wait = seconds.min(left).max(1) as usize;
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         let slot = (slots.now + wait) % SLOTS;
@@ -58,7 +58,7 @@ impl Wheel {
     }
 
     /// One second later: looks at those that are due.
-    fn advance(&self, now: Timestamp, is_revoked: impl Fn(&Mailbox) -> bool) {
+    fn advance(&self, now: Timestamp, is_revoked: impl Fn(SessionId) -> bool) {
         let due = {
             let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
             slots.now = (slots.now + 1) % SLOTS;
@@ -69,9 +69,10 @@ impl Wheel {
             if mailbox.ending().is_some() {
                 continue;
             }
-            if mailbox.expires_at <= now {
+            let session = mailbox.peer.session();
+            if session.is_some_and(|(_, end)| end <= now) {
                 mailbox.end(End::Expired);
-            } else if is_revoked(&mailbox) {
+            } else if session.is_some_and(|(id, _)| is_revoked(id)) {
                 // The event was missed; auth was asked in the meantime.
                 mailbox.end(End::Revoked);
             } else if !mailbox.was_heard() {
@@ -85,31 +86,53 @@ impl Wheel {
 
     /// Turns until `stop`.
     pub async fn turn(&self, identity: Identity, stop: CancellationToken) {
+        let is_revoked = |session| identity.is_revoked(session);
         let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                _ = tick.tick() => {}
+                _ = tick.tick() => self.advance(Timestamp::now(), is_revoked),
             }
-            self.advance(Timestamp::now(), |mailbox| {
-                identity.is_revoked(mailbox.session)
-            });
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
     use std::sync::Arc;
 
-    use chat_events::UserId;
+    use chat_events::{SessionId, limits};
     use jiff::{SignedDuration, Timestamp};
 
     use super::Wheel;
-    use crate::hub::{End, Item, Mailbox};
+    use crate::socket::{End, Item, Mailbox, Peer};
+
+    struct Member(SessionId, Timestamp);
+    type Someone = Option<Member>;
+
+    impl Peer for Member {
+        fn session(&self) -> Option<(SessionId, Timestamp)> {
+            Some((self.0, self.1))
+        }
+    }
+
+    fn mailbox(someone: Someone) -> Arc<Mailbox<Someone>> {
+        Arc::new(Mailbox::new(someone, IpAddr::V4(Ipv4Addr::LOCALHOST)))
+    }
+
+    fn until(expires_at: Timestamp) -> Someone {
+        Some(Member(SessionId::generate(), expires_at))
+    }
 
     /// Lets `seconds` pass; returns when the socket was told to beat.
-    fn pass(wheel: &Wheel, mailbox: &Mailbox, seconds: i64, answers: bool) -> Vec<i64> {
+    fn pass(
+        wheel: &Wheel<Someone>,
+        mailbox: &Mailbox<Someone>,
+        seconds: i64,
+        answers: bool,
+    ) -> Vec<i64> {
         let start = Timestamp::now();
         let mut beats = Vec::new();
         for second in 1..=seconds {
@@ -126,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_socket_beats_at_least_every_twenty_five_seconds() {
-        let (wheel, mailbox) = (Wheel::new(25), Arc::new(Mailbox::of(UserId::generate())));
+        let (wheel, mailbox) = (Wheel::new(25), mailbox(None));
         wheel.add(&mailbox);
         let beats = pass(&wheel, &mailbox, 500, true);
         assert!(beats.len() >= 19, "{beats:?}");
@@ -139,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_silent_peer_is_dropped_within_two_intervals() {
-        let (wheel, mailbox) = (Wheel::new(20), Arc::new(Mailbox::of(UserId::generate())));
+        let (wheel, mailbox) = (Wheel::new(20), mailbox(None));
         wheel.add(&mailbox);
         let beats = pass(&wheel, &mailbox, 40, false);
         assert_eq!(beats.len(), 1);
@@ -148,30 +171,30 @@ mod tests {
 
     #[test]
     fn a_socket_ends_with_its_token_to_the_second() {
-        let mut mailbox = Mailbox::of(UserId::generate());
-        mailbox.expires_at = Timestamp::now() + SignedDuration::from_secs(33);
-        let (wheel, mailbox) = (Wheel::new(20), Arc::new(mailbox));
+        let expires_at = Timestamp::now() + SignedDuration::from_secs(33);
+        let (wheel, mailbox) = (Wheel::new(20), mailbox(until(expires_at)));
         wheel.add(&mailbox);
         pass(&wheel, &mailbox, 32, true);
         assert_eq!(mailbox.ending(), None);
-        pass_from(&wheel, 33, 34);
-        assert_eq!(mailbox.ending(), Some(End::Expired));
-    }
-
-    fn pass_from(wheel: &Wheel, first: i64, last: i64) {
-        for second in first..=last {
+        for second in 33..=34 {
             let now = Timestamp::now() + SignedDuration::from_secs(second);
             wheel.advance(now, |_| false);
         }
+        assert_eq!(mailbox.ending(), Some(End::Expired));
     }
 
     #[test]
     fn an_ended_session_is_found_even_when_its_event_was_missed() {
-        let (wheel, mailbox) = (Wheel::new(20), Arc::new(Mailbox::of(UserId::generate())));
-        wheel.add(&mailbox);
-        for _ in 0..20 {
-            wheel.advance(Timestamp::now(), |one| one.session == mailbox.session);
+        let wheel = Wheel::new(20);
+        let someone = until(Timestamp::now() + limits::ACCESS_TOKEN);
+        let sockets = [mailbox(someone), mailbox(None)];
+        for mailbox in &sockets {
+            wheel.add(mailbox);
         }
-        assert_eq!(mailbox.ending(), Some(End::Revoked));
+        for _ in 0..20 {
+            wheel.advance(Timestamp::now(), |_| true);
+        }
+        let ends = sockets.map(|mailbox| mailbox.ending());
+        assert_eq!(ends, [Some(End::Revoked), None]);
     }
 }
