@@ -63,10 +63,14 @@ pub async fn list(
         .transpose()
         .map_err(|_| Problem::from(Code::InvalidCursor))?;
     let user = caller.user_id();
-    let mut connection = state.database.acquire().await?;
+    // The list and the count are of one moment.
+    let mut snapshot = state
+        .database
+        .begin_with("begin isolation level repeatable read, read only")
+        .await?;
     // One more tells whether there is a next page.
     let mut notices = notices::page(
-        &mut connection,
+        &mut snapshot,
         user,
         page.unread,
         before,
@@ -78,7 +82,7 @@ pub async fn list(
     let last = notices.last().filter(|_| more);
     let next_cursor = last.map(|notice| notice.id.to_string());
     Ok(Json(Notices {
-        unread: inbox::unread(&mut connection, user).await?,
+        unread: inbox::unread(&mut snapshot, user).await?,
         next_cursor,
         notices,
     }))
