@@ -222,7 +222,7 @@ impl Forge {
     }
 }
 
-fn sign(key: &Ed25519KeyPair, header: &Value, claims: &Value) -> String {
+pub(crate) fn sign(key: &Ed25519KeyPair, header: &Value, claims: &Value) -> String {
     let text = format!("{}.{}", encode(header), encode(claims));
     let signature = BASE64.encode(key.sign(text.as_bytes()));
     format!("{text}.{signature}")

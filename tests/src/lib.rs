@@ -1,5 +1,6 @@
 //! Verbs for tests of the whole chat: people, sockets, clients and the stack
-//! that they talk to. One file per subject lies in `tests/`.
+//! that they talk to. One file per subject lies in `tests/`. [`StandInAuth`] and
+//! the forged tokens serve the services' own tests as well.
 
 mod answer;
 mod await_until;
@@ -11,6 +12,7 @@ mod person;
 mod seed;
 mod site;
 pub mod socket;
+mod stand_in;
 mod talk;
 
 pub use answer::Answer;
@@ -22,4 +24,5 @@ pub use log::Log;
 pub use person::{Browser, Person};
 pub use site::Site;
 pub use socket::{ChatSocket, Incoming, NoticeSocket, Refused, Socket};
+pub use stand_in::{SignedIn, StandInAuth};
 pub use talk::Talk;

@@ -26,7 +26,7 @@ use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 use tokio_util::sync::CancellationToken;
 
-pub use crate::forgery::{Auth, Person};
+pub use chat_e2e::{SignedIn as Person, StandInAuth as Auth};
 
 pub const ORIGIN: &str = "http://localhost:8080";
 pub const DEADLINE: Duration = Duration::from_secs(60);

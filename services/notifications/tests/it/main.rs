@@ -4,7 +4,6 @@
 mod bad_input;
 mod document;
 mod earlier;
-mod forgery;
 mod harness;
 mod notices;
 mod presence;

@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-pub use crate::forgery::{Auth, Person};
+pub use chat_e2e::{SignedIn as Person, StandInAuth as Auth};
 
 pub const ORIGIN: &str = "http://localhost:8080";
 pub const DEADLINE: Duration = Duration::from_secs(20);

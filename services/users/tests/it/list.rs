@@ -183,8 +183,9 @@ async fn lists_and_searches_read_an_index_and_not_the_table() {
         .execute(&stack.database)
         .await
         .expect("statistics");
+    // Rows read without an index, and reads of an index.
     let scans = async || -> (i64, i64) {
-        sqlx::query_as("select seq_scan, coalesce(idx_scan, 0) from pg_stat_user_tables where relname = 'users'")
+        sqlx::query_as("select seq_tup_read, coalesce(idx_scan, 0) from pg_stat_user_tables where relname = 'users'")
             .fetch_one(&stack.database)
             .await
             .expect("statistics")
@@ -216,5 +217,7 @@ async fn lists_and_searches_read_an_index_and_not_the_table() {
         (now.1 > before.1 + 10).then_some(now)
     })
     .await;
-    assert_eq!(after.0, before.0, "the table was read as a whole");
+    // Scans of the table while it was tiny may be counted late.
+    let read = after.0 - before.0;
+    assert!(read < 1_000, "{read} rows were read without an index");
 }

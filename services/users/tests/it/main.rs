@@ -5,7 +5,6 @@ mod bad_input;
 mod cache;
 mod document;
 mod events;
-mod forgery;
 mod harness;
 mod list;
 mod outage;
