@@ -11,8 +11,9 @@ use anyhow::ensure;
 use chat_events::{ConversationId, Service};
 use chat_local::Cluster;
 use chat_local::daemon::Daemon;
-use chat_local::stack::{Pod, Stack};
+use chat_local::stack::{Pod, Stack, programs_beside_tests};
 use chat_local::testing::TestCluster;
+use tokio::process::Command;
 
 use crate::{Person, Site, await_until};
 use start::Folder;
@@ -60,6 +61,27 @@ impl Chat {
     pub async fn is_alive(&self, service: Service, number: usize) -> anyhow::Result<bool> {
         let answer = self.admin(service, number, "livez").await?;
         Ok(answer.status().is_success())
+    }
+
+    /// The value of one metric, 0 before its first change.
+    pub async fn metric(&self, service: Service, number: usize, name: &str) -> anyhow::Result<f64> {
+        let metrics = self.metrics(service, number).await?;
+        let value = metrics
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
+        Ok(value.unwrap_or_default())
+    }
+
+    /// What `<service> <arguments>` prints, with the settings of the service.
+    pub async fn command(&self, service: Service, arguments: &[&str]) -> anyhow::Result<String> {
+        let output = Command::new(programs_beside_tests()?.join(service.name()))
+            .args(arguments)
+            .envs(self.cluster.env(service))
+            .output()
+            .await?;
+        let errors = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{}: {errors}", service.name());
+        Ok(String::from_utf8(output.stdout)?)
     }
 
     async fn admin(

@@ -99,7 +99,7 @@ impl ChatClient {
             .await
     }
 
-    /// Waits until the client shows exactly these texts, in any order.
+    /// Waits until the client shows so many messages.
     pub async fn await_texts(
         &self,
         conversation: ConversationId,
@@ -107,8 +107,11 @@ impl ChatClient {
         limit: Duration,
     ) -> anyhow::Result<Vec<String>> {
         self.await_state(&format!("{count} messages"), limit, |state| {
-            let texts = state.texts(conversation);
-            (texts.len() >= count).then_some(texts)
+            let shown = state
+                .logs
+                .get(&conversation)
+                .map_or(0, |log| log.messages().count());
+            (shown >= count).then(|| state.texts(conversation))
         })
         .await
     }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use chat_events::topology::Exchange;
 use chat_events::{
     ClientId, ConversationId, Envelope, Event, MessageSent, Recorded, Service, limits,
 };
@@ -43,6 +44,28 @@ impl Chat {
 
     /// Hands events of one kind to the broker, in order, as socket-handler.
     pub async fn publish(&self, events: Vec<Event>) -> anyhow::Result<()> {
+        let mut bodies = Vec::new();
+        for batch in events.chunks(limits::BATCH_EVENTS) {
+            let recorded = batch
+                .iter()
+                .cloned()
+                .map(|event| Recorded::new(event, None));
+            bodies.push(serde_json::to_vec(&Envelope::new(recorded.collect()))?);
+        }
+        let Some(first) = events.first() else {
+            return Ok(());
+        };
+        self.publish_bodies(first.exchange(), first.routing_key().as_ref(), &bodies)
+            .await
+    }
+
+    /// Hands anything at all to the broker, as socket-handler.
+    pub async fn publish_bodies(
+        &self,
+        exchange: Exchange,
+        routing_key: &str,
+        bodies: &[Vec<u8>],
+    ) -> anyhow::Result<()> {
         let env = self.cluster().env(Service::SocketHandler);
         let of = |name: &str| {
             let found = env.iter().find(|(known, _)| known == name);
@@ -63,22 +86,16 @@ impl Chat {
         channel
             .confirm_select(ConfirmSelectOptions::default())
             .await?;
-        for batch in events.chunks(limits::BATCH_EVENTS) {
-            let Some(first) = batch.first() else { continue };
-            let recorded = batch
-                .iter()
-                .cloned()
-                .map(|event| Recorded::new(event, None));
-            let body = serde_json::to_vec(&Envelope::new(recorded.collect()))?;
+        for body in bodies {
             let confirmation = channel
                 .basic_publish(
-                    first.exchange().name().into(),
-                    first.routing_key().into(),
+                    exchange.name().into(),
+                    routing_key.into(),
                     BasicPublishOptions {
                         mandatory: true,
                         ..BasicPublishOptions::default()
                     },
-                    &body,
+                    body,
                     BasicProperties::default()
                         .with_content_type("application/json".into())
                         .with_delivery_mode(PERSISTENT),
@@ -87,7 +104,7 @@ impl Chat {
                 .await?;
             ensure!(
                 matches!(confirmation, Confirmation::Ack(None)),
-                "the broker did not take a batch: {confirmation:?}"
+                "the broker did not take a body: {confirmation:?}"
             );
         }
         connection.close(0, "done".into()).await?;

@@ -24,6 +24,8 @@ use crate::Browser;
 
 pub const CHAT: &str = "/ws/chat";
 pub const NOTIFICATIONS: &str = "/ws/notifications/join";
+/// Bytes in the receive buffer of a slow reader.
+const SMALL: u32 = 4 * 1024;
 const CONNECT: Duration = Duration::from_secs(10);
 const ANSWER: Duration = Duration::from_secs(10);
 
@@ -66,6 +68,16 @@ impl std::error::Error for Refused {}
 impl ChatSocket {
     pub async fn open(browser: &Browser) -> anyhow::Result<Self> {
         Self::connect(browser, CHAT, Some(&browser.site.origin)).await
+    }
+
+    /// A socket on which few frames are on their way while nobody reads.
+    pub async fn open_small(browser: &Browser) -> anyhow::Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        // Before the connect, so that the window that is offered is as small.
+        socket.set_recv_buffer_size(SMALL)?;
+        let cookies = browser.cookie_header();
+        let origin = Some(browser.site.origin.as_str());
+        Self::upgrade(socket, browser, CHAT, origin, cookies.as_deref()).await
     }
 
     pub async fn send(&mut self, frame: &ClientFrame) -> anyhow::Result<()> {
@@ -149,6 +161,16 @@ impl<F: DeserializeOwned + std::fmt::Debug> Socket<F> {
         origin: Option<&str>,
         cookies: Option<&str>,
     ) -> anyhow::Result<Self> {
+        Self::upgrade(TcpSocket::new_v4()?, browser, path, origin, cookies).await
+    }
+
+    async fn upgrade(
+        socket: TcpSocket,
+        browser: &Browser,
+        path: &str,
+        origin: Option<&str>,
+        cookies: Option<&str>,
+    ) -> anyhow::Result<Self> {
         let url = format!("{}{path}", browser.site.url.replacen("http", "ws", 1));
         let mut request = url.as_str().into_client_request()?;
         let authority = request.uri().authority().context("no host")?.to_string();
@@ -163,7 +185,6 @@ impl<F: DeserializeOwned + std::fmt::Debug> Socket<F> {
             .await?
             .find(SocketAddr::is_ipv4)
             .context("no IPv4 address")?;
-        let socket = TcpSocket::new_v4()?;
         socket.bind(SocketAddr::new(browser.address, 0))?;
         let opened = timeout(CONNECT, async {
             let stream = socket.connect(peer).await?;

@@ -1,4 +1,4 @@
-//! Two clients in the middle of a conversation, and what must be true of it in
+//! Two people in the middle of a conversation, and what must be true of it in
 //! the end, whatever happened meanwhile.
 
 use std::collections::{BTreeSet, HashMap};
@@ -15,40 +15,52 @@ const ANSWER: Duration = Duration::from_secs(60);
 pub struct Talk {
     pub ada: ChatClient,
     pub ben: ChatClient,
+    /// More tabs of both; each may send 120 frames a minute.
+    tabs: Vec<ChatClient>,
     pub conversation: ConversationId,
     said: AtomicUsize,
 }
 
 impl Talk {
     pub async fn start(chat: &Chat) -> anyhow::Result<Self> {
+        Self::start_with(chat, 1).await
+    }
+
+    /// Each of the two has so many tabs, which take turns.
+    pub async fn start_with(chat: &Chat, tabs: usize) -> anyhow::Result<Self> {
         let (ada, ben, conversation) = chat.two_people().await?;
+        let tabs = (1..tabs).flat_map(|_| [&ada, &ben].map(ChatClient::start));
         let talk = Self {
             ada: ChatClient::start(&ada),
             ben: ChatClient::start(&ben),
+            tabs: tabs.collect(),
             conversation,
             said: AtomicUsize::new(0),
         };
-        talk.ada.await_connected().await?;
-        talk.ben.await_connected().await?;
+        for client in talk.clients() {
+            client.await_connected().await?;
+        }
         Ok(talk)
+    }
+
+    fn clients(&self) -> impl Iterator<Item = &ChatClient> + Clone {
+        [&self.ada, &self.ben].into_iter().chain(&self.tabs)
     }
 
     /// Both say `count` things in turn, and both see them stored.
     pub async fn say(&self, count: usize) -> anyhow::Result<()> {
         self.say_unacknowledged(count);
-        self.ada.await_outbox_empty(ANSWER).await?;
-        self.ben.await_outbox_empty(ANSWER).await
+        for client in self.clients() {
+            client.await_outbox_empty(ANSWER).await?;
+        }
+        Ok(())
     }
 
     /// Both put things into their outboxes.
     pub fn say_unacknowledged(&self, count: usize) {
-        for _ in 0..count {
-            let number = self.said.fetch_add(1, Ordering::Relaxed);
-            let client = if number.is_multiple_of(2) {
-                &self.ada
-            } else {
-                &self.ben
-            };
+        let first = self.said.fetch_add(count, Ordering::Relaxed);
+        let turns = self.clients().cycle().skip(first % (2 + self.tabs.len()));
+        for (number, client) in (first..first + count).zip(turns) {
             client.send(self.conversation, &format!("message {number}"));
         }
     }
@@ -56,14 +68,14 @@ impl Talk {
     /// Waits until both see `count` messages, then holds the history, both views
     /// and a fresh client against each other.
     pub async fn finish(self, count: usize, limit: Duration) -> anyhow::Result<()> {
-        for client in [&self.ada, &self.ben] {
+        for client in self.clients() {
             client.await_outbox_empty(limit).await?;
             client.await_texts(self.conversation, count, limit).await?;
         }
         let history = self.ada.person.history(self.conversation).await?;
         let fresh = ChatClient::start(&self.ben.person);
         fresh.await_texts(self.conversation, count, limit).await?;
-        for client in [&self.ada, &self.ben, &fresh] {
+        for client in self.clients().chain([&fresh]) {
             check(client, self.conversation, &history)?;
         }
         let texts: BTreeSet<_> = history.iter().map(|message| &message.content).collect();
@@ -73,7 +85,7 @@ impl Talk {
             history.len(),
             texts.len()
         );
-        for client in [self.ada, self.ben, fresh] {
+        for client in [self.ada, self.ben, fresh].into_iter().chain(self.tabs) {
             client.stop().await?;
         }
         Ok(())

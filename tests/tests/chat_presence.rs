@@ -12,10 +12,13 @@ const SOON: Duration = Duration::from_secs(30);
 /// What a killed pod's users may still look like, at most.
 const BOUND: Duration = Duration::from_secs(45);
 
+/// Row 20 wants it in under 2 s. By design nothing on the way waits for a
+/// clock: the socket's pod hints, users decides and publishes, notifications
+/// writes and pushes. On a busy machine that bound would be a matter of luck,
+/// so the time is for a benchmark to measure. That the change is pushed, to a
+/// socket that asks for nothing, is what is held here.
 #[tokio::test]
-async fn another_client_sees_the_change_live() -> anyhow::Result<()> {
-    // Row 20 wants it in under 2 s. A busy machine would make that bound a
-    // matter of luck, so the time is for a benchmark to measure.
+async fn another_client_is_pushed_the_change() -> anyhow::Result<()> {
     let chat = Chat::shared().await?;
     let (ada, ben) = tokio::try_join!(
         Person::sign_up(&chat.site, "ada"),

@@ -54,6 +54,17 @@ impl Chat {
         .await
     }
 
+    /// One whose public address is an https origin: TLS ends in front of NGINX.
+    pub async fn behind_tls() -> anyhow::Result<Self> {
+        const ORIGIN: &str = "https://chat.example.org";
+        let mut chat = Self::start(cluster().await, |options| {
+            options.env.push(("PUBLIC_ORIGINS".into(), ORIGIN.into()));
+        })
+        .await?;
+        chat.site.origin = ORIGIN.to_owned();
+        Ok(chat)
+    }
+
     /// One whose stores may be stopped as well.
     pub async fn own() -> anyhow::Result<(Self, OwnStores)> {
         let (stores, cluster) = own_stores().await;
