@@ -140,13 +140,14 @@ http {
             "  server {{
     listen 127.0.0.1:{};
     client_max_body_size {};
-    client_header_timeout 10s;
+    client_header_timeout {}s;
     error_page 413 @too_large;
     error_page 502 503 =503 @unavailable;
     error_page 504 @timeout;
 ",
             self.port,
             limits::BODY,
+            limits::HANDSHAKE.as_secs(),
         );
         problem(out, "too_large", Code::TooLarge);
         problem(out, "unavailable", Code::Unavailable);
