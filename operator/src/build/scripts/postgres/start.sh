@@ -1,0 +1,38 @@
+#!/bin/sh
+# Runs PostgreSQL for one ChatCluster: makes the data folder when there is none,
+# and at every start one role and one database for each service.
+#   CONFIG, SECRETS   folders of the settings and of the passwords
+#   PGDATA, PGHOST    folders of the data and of the Unix socket
+#   CHAT, SERVICES    whose roles and databases to make
+set -eu
+umask 077
+. "$CONFIG/programs.sh"
+
+if [ ! -d "$PGDATA" ]; then
+  # Beside it and then renamed, so that a crash leaves no half of it.
+  rm -rf "$PGDATA.new"
+  initdb --pgdata="$PGDATA.new" --username=postgres --pwfile="$SECRETS/postgres" \
+    --auth=scram-sha-256 --encoding=UTF8 --locale=C.UTF-8 --data-checksums
+  mv "$PGDATA.new" "$PGDATA"
+fi
+# A volume that is mounted with a group may have opened it to that group.
+chmod 0700 "$PGDATA"
+
+settings="-c config_file=$CONFIG/postgresql.conf -c unix_socket_directories=$PGHOST"
+
+# Nobody but this script can connect yet: not by network, and the socket's folder
+# belongs to this pod.
+pg_ctl --wait --timeout=3600 --silent \
+  --options="$settings -c hba_file=$CONFIG/first_hba.conf -c listen_addresses=" start
+run() {
+  PASSWORD_FILE="$SECRETS/$1" psql --no-psqlrc --quiet --username=postgres --dbname=postgres \
+    --set=ON_ERROR_STOP=1 --set="role=${CHAT}_$1" --file="$CONFIG/$2"
+}
+run postgres server.sql
+for service in $SERVICES; do
+  run "$service" role.sql
+done
+pg_ctl --wait --mode=fast --silent stop
+
+# shellcheck disable=SC2086 # several words
+exec postgres $settings -c "hba_file=$CONFIG/pg_hba.conf"

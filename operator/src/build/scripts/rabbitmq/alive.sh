@@ -1,0 +1,3 @@
+#!/bin/sh
+. "$CONFIG/programs.sh"
+exec rabbitmq-diagnostics --quiet ping
