@@ -1,0 +1,258 @@
+//! What to do with each object. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::Error;
+use crate::children::{Child, Key, Owner};
+use crate::digest;
+use crate::kinds::{self, Kind};
+use crate::resources::Resources;
+
+/// An object as it should be.
+#[derive(Debug)]
+pub struct Desired {
+    pub kind: &'static Kind,
+    pub name: String,
+    pub body: Value,
+    pub digest: u64,
+}
+
+/// What to do with an object.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step {
+    /// It holds what it should.
+    Keep,
+    /// There is none that we know of.
+    Create,
+    /// The one with this uid differs, or may differ.
+    Change(String),
+    /// It must be gone first.
+    Wait,
+    /// It is not ours.
+    Refuse,
+}
+
+pub fn step(desired: &Desired, child: Option<&Child>, owner: &str) -> Step {
+    let Some(child) = child else {
+        return Step::Create;
+    };
+    if child.deleting {
+        return Step::Wait;
+    }
+    match &child.owner {
+        Owner::Other => Step::Refuse,
+        // Left by a ChatCluster of the same name; the garbage collector takes it away.
+        Owner::Chat(uid) if uid != owner => Step::Wait,
+        _ if child.holds == Some(desired.digest) => Step::Keep,
+        // What it runs cannot be changed, and its name says which image that is.
+        _ if desired.kind.name == "Job" => Step::Keep,
+        Owner::Chat(_) | Owner::Kept => Step::Change(child.uid.clone()),
+    }
+}
+
+/// What a former pass made and nobody wants now. Kept objects are not among them.
+pub fn orphans<'a>(
+    known: &'a BTreeMap<Key, Child>,
+    wanted: &'a BTreeSet<Key>,
+    held: &'a [String],
+    owner: &'a str,
+) -> impl Iterator<Item = (&'a Key, &'a Child)> {
+    known.iter().filter(move |(key, child)| {
+        !wanted.contains(*key)
+            && !held.contains(&key.1)
+            && !child.deleting
+            && child.owner == Owner::Chat(owner.to_owned())
+    })
+}
+
+/// Everything that was built, in groups: what others need comes first.
+pub fn in_order(resources: Resources) -> Result<(Vec<Vec<Desired>>, Vec<String>), Error> {
+    let Resources {
+        service_accounts,
+        secrets,
+        config_maps,
+        network_policies,
+        services,
+        stateful_sets,
+        jobs,
+        deployments,
+        pod_disruption_budgets,
+        autoscalers,
+        ingresses,
+        foreign,
+        held,
+    } = resources;
+    let groups = vec![
+        group(service_accounts)?,
+        group(secrets)?,
+        group(config_maps)?,
+        group(network_policies)?,
+        group(services)?,
+        group(stateful_sets)?,
+        group(jobs)?,
+        group(deployments)?,
+        group(pod_disruption_budgets)?,
+        group(autoscalers)?,
+        group(ingresses)?,
+        group(foreign)?,
+    ];
+    Ok((groups, held))
+}
+
+fn group<T: Serialize>(objects: Vec<T>) -> Result<Vec<Desired>, Error> {
+    objects.into_iter().map(desired).collect()
+}
+
+fn desired<T: Serialize>(object: T) -> Result<Desired, Error> {
+    let body = serde_json::to_value(object).map_err(|error| Error::Unknown(error.to_string()))?;
+    let text = |pointer| body.pointer(pointer).and_then(Value::as_str);
+    let (kind, name) = (text("/kind"), text("/metadata/name"));
+    match (kind.and_then(kinds::by_name), name) {
+        (Some(kind), Some(name)) => Ok(Desired {
+            kind,
+            name: name.to_owned(),
+            digest: digest::of_desired(&body),
+            body,
+        }),
+        _ => Err(Error::Unknown(format!("{kind:?} {name:?}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::apps::v1::Deployment;
+    use k8s_openapi::api::core::v1::{ConfigMap, ServiceAccount};
+    use kube::api::ObjectMeta;
+
+    use super::*;
+
+    fn child(owner: Owner) -> Child {
+        let object = serde_json::json!({"metadata": {
+            "name": "demo-web", "namespace": "n", "uid": "child",
+            "labels": {"app.kubernetes.io/managed-by": "chat-operator", "app.kubernetes.io/instance": "demo"},
+        }});
+        let children = crate::children::Children::default();
+        let object = serde_json::from_value(object).unwrap_or_else(|error| panic!("{error}"));
+        let chat = children
+            .see(
+                kinds::by_name("ConfigMap").unwrap_or_else(|| panic!()),
+                &object,
+            )
+            .unwrap_or_else(|| panic!());
+        let known = children.of(&chat).into_values().next();
+        Child {
+            owner,
+            ..known.unwrap_or_else(|| panic!())
+        }
+    }
+
+    fn map() -> Desired {
+        desired(ConfigMap {
+            metadata: ObjectMeta {
+                name: Some("demo-web".into()),
+                ..ObjectMeta::default()
+            },
+            ..ConfigMap::default()
+        })
+        .unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn ours() -> Owner {
+        Owner::Chat("chat".into())
+    }
+
+    #[test]
+    fn nothing_is_sent_when_the_object_is_known_to_hold_it() {
+        let mut held = child(ours());
+        held.holds = Some(map().digest);
+        assert_eq!(step(&map(), Some(&held), "chat"), Step::Keep);
+        held.holds = Some(1);
+        assert_eq!(
+            step(&map(), Some(&held), "chat"),
+            Step::Change("child".into())
+        );
+        held.holds = None;
+        assert_eq!(
+            step(&map(), Some(&held), "chat"),
+            Step::Change("child".into())
+        );
+        assert_eq!(step(&map(), None, "chat"), Step::Create);
+    }
+
+    #[test]
+    fn an_object_of_somebody_else_is_refused_even_if_it_looks_right() {
+        let mut foreign = child(Owner::Other);
+        foreign.holds = Some(map().digest);
+        assert_eq!(step(&map(), Some(&foreign), "chat"), Step::Refuse);
+    }
+
+    #[test]
+    fn what_a_former_chat_cluster_left_goes_first_unless_it_was_to_be_kept() {
+        assert_eq!(
+            step(&map(), Some(&child(Owner::Chat("former".into()))), "chat"),
+            Step::Wait
+        );
+        assert_eq!(
+            step(&map(), Some(&child(Owner::Kept)), "chat"),
+            Step::Change("child".into())
+        );
+        let leaving = Child {
+            deleting: true,
+            ..child(ours())
+        };
+        assert_eq!(step(&map(), Some(&leaving), "chat"), Step::Wait);
+    }
+
+    #[test]
+    fn a_job_is_never_changed() {
+        let job = Desired {
+            kind: kinds::by_name("Job").unwrap_or_else(|| panic!()),
+            ..map()
+        };
+        assert_eq!(step(&job, Some(&child(ours())), "chat"), Step::Keep);
+    }
+
+    #[test]
+    fn orphans_are_ours_and_neither_wanted_nor_held_nor_kept() {
+        let key = |name: &str| ("Deployment", name.to_owned());
+        let known = BTreeMap::from([
+            (key("orphan"), child(ours())),
+            (key("wanted"), child(ours())),
+            (key("held"), child(ours())),
+            (key("kept"), child(Owner::Kept)),
+            (key("theirs"), child(Owner::Other)),
+            (key("former"), child(Owner::Chat("former".into()))),
+        ]);
+        let wanted = BTreeSet::from([key("wanted")]);
+        let held = ["held".to_owned()];
+        let found: Vec<_> = orphans(&known, &wanted, &held, "chat")
+            .map(|(key, _)| key.1.as_str())
+            .collect();
+        assert_eq!(found, ["orphan"]);
+    }
+
+    #[test]
+    fn what_others_need_comes_first() {
+        let named = |name: &str| ObjectMeta {
+            name: Some(name.into()),
+            ..ObjectMeta::default()
+        };
+        let resources = Resources {
+            deployments: vec![Deployment {
+                metadata: named("d"),
+                ..Deployment::default()
+            }],
+            service_accounts: vec![ServiceAccount {
+                metadata: named("a"),
+                ..ServiceAccount::default()
+            }],
+            ..Resources::default()
+        };
+        let (groups, _) = in_order(resources).unwrap_or_else(|error| panic!("{error}"));
+        let kinds: Vec<_> = groups.iter().flatten().map(|it| it.kind.name).collect();
+        assert_eq!(kinds, ["ServiceAccount", "Deployment"]);
+    }
+}

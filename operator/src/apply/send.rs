@@ -1,0 +1,249 @@
+//! The calls of the apply step.
+
+use std::fmt::Display;
+use std::future::Future;
+use std::time::Duration;
+
+use kube::Client;
+use kube::api::{
+    Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions, PropagationPolicy,
+};
+use serde_json::{Value, json};
+
+use super::plan::Desired;
+use crate::children::{Owner, owner_of};
+use crate::controller::Chat;
+use crate::digest::MANAGER;
+use crate::kinds::Kind;
+
+/// How long one call may take.
+const CALL: Duration = Duration::from_secs(10);
+/// How often a call is made that the server could not answer.
+const ATTEMPTS: u32 = 4;
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Why a pass could not do what it wanted.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{action} {object}: {source}")]
+    Call {
+        action: &'static str,
+        object: String,
+        #[source]
+        source: kube::Error,
+    },
+    #[error("{action} {object}: no answer within 10 s")]
+    Timeout {
+        action: &'static str,
+        object: String,
+    },
+    #[error("volumes of {object} cannot grow: {source}")]
+    Volumes {
+        object: String,
+        #[source]
+        source: kube::Error,
+    },
+    #[error("no random numbers: {0}")]
+    Random(String),
+    /// A mistake of ours: the kinds of `Resources` and of the table differ.
+    #[error("an object of an unknown kind was built: {0}")]
+    Unknown(String),
+}
+
+impl Error {
+    /// The server understood, and says that the object cannot be so.
+    pub fn is_invalid(&self) -> bool {
+        self.status().is_some_and(kube::core::Status::is_invalid)
+    }
+
+    fn is_conflict(&self) -> bool {
+        self.status().is_some_and(kube::core::Status::is_conflict)
+    }
+
+    pub fn is_not_found(&self) -> bool {
+        self.status().is_some_and(kube::core::Status::is_not_found)
+    }
+
+    /// What the server said, if it did.
+    pub fn status(&self) -> Option<&kube::core::Status> {
+        match self {
+            Self::Call {
+                source: kube::Error::Api(status),
+                ..
+            }
+            | Self::Volumes {
+                source: kube::Error::Api(status),
+                ..
+            } => Some(status),
+            _ => None,
+        }
+    }
+
+    /// Whether the same call may go well a moment later.
+    fn is_passing(&self) -> bool {
+        match self {
+            Self::Timeout { .. } => true,
+            Self::Call {
+                source: kube::Error::Api(status),
+                ..
+            } => matches!(status.code, 429 | 500 | 502..=504),
+            Self::Call { source, .. } => matches!(
+                source,
+                kube::Error::HyperError(_) | kube::Error::Service(_) | kube::Error::ReadEvents(_)
+            ),
+            Self::Volumes { .. } | Self::Random(_) | Self::Unknown(_) => false,
+        }
+    }
+}
+
+/// What the server made of it.
+pub enum Sent {
+    Holds(Box<DynamicObject>),
+    /// There is one that is not ours.
+    Foreign,
+    /// There is one of a former ChatCluster.
+    Former,
+}
+
+/// Applies an object that is not there, and touches none that is: no object has the
+/// resource version 1, so that the server refuses when there is one.
+pub async fn create(client: &Client, chat: &Chat, desired: &Desired) -> Result<Sent, Error> {
+    let sent = patch(client, chat, desired, &json!({"resourceVersion": "1"})).await;
+    if !sent.as_ref().is_err_and(Error::is_conflict) {
+        return sent.map(Box::new).map(Sent::Holds);
+    }
+    // Either the watch has not told yet, or it is not ours, or it lost our labels.
+    let api: Api<DynamicObject> = Api::namespaced_with(
+        client.clone(),
+        &chat.key.namespace,
+        &desired.kind.resource(),
+    );
+    let found = call("get", desired, || api.get_metadata_opt(&desired.name)).await?;
+    let Some(found) = found else {
+        return Ok(Sent::Former);
+    };
+    match owner_of(&found.metadata) {
+        Owner::Other => Ok(Sent::Foreign),
+        Owner::Chat(uid) if uid != chat.uid => Ok(Sent::Former),
+        Owner::Chat(_) | Owner::Kept => {
+            change(
+                client,
+                chat,
+                desired,
+                &found.metadata.uid.unwrap_or_default(),
+            )
+            .await
+        }
+    }
+}
+
+/// Applies an object over the one with this uid.
+pub async fn change(
+    client: &Client,
+    chat: &Chat,
+    desired: &Desired,
+    uid: &str,
+) -> Result<Sent, Error> {
+    match patch(client, chat, desired, &json!({"uid": uid})).await {
+        // It was replaced in this moment; the watch will tell.
+        Err(error) if error.is_conflict() => Ok(Sent::Former),
+        sent => sent.map(Box::new).map(Sent::Holds),
+    }
+}
+
+async fn patch(
+    client: &Client,
+    chat: &Chat,
+    desired: &Desired,
+    precondition: &Value,
+) -> Result<DynamicObject, Error> {
+    let mut body = desired.body.clone();
+    for (field, value) in precondition.as_object().into_iter().flatten() {
+        body["metadata"][field] = value.clone();
+    }
+    let api: Api<DynamicObject> = Api::namespaced_with(
+        client.clone(),
+        &chat.key.namespace,
+        &desired.kind.resource(),
+    );
+    let (parameters, body) = (PatchParams::apply(MANAGER).force(), Patch::Apply(body));
+    call("apply", desired, || {
+        api.patch(&desired.name, &parameters, &body)
+    })
+    .await
+}
+
+/// Deletes the object with this uid, and what belongs to it.
+pub async fn delete(
+    client: &Client,
+    chat: &Chat,
+    kind: &Kind,
+    name: &str,
+    uid: &str,
+) -> Result<(), Error> {
+    delete_with(client, chat, kind, name, uid, PropagationPolicy::Background).await
+}
+
+pub async fn delete_with(
+    client: &Client,
+    chat: &Chat,
+    kind: &Kind,
+    name: &str,
+    uid: &str,
+    propagation: PropagationPolicy,
+) -> Result<(), Error> {
+    let api: Api<DynamicObject> =
+        Api::namespaced_with(client.clone(), &chat.key.namespace, &kind.resource());
+    let parameters = DeleteParams {
+        propagation_policy: Some(propagation),
+        preconditions: Some(Preconditions {
+            uid: Some(uid.to_owned()),
+            resource_version: None,
+        }),
+        ..DeleteParams::default()
+    };
+    let object = format!("{} {name}", kind.name);
+    match call("delete", &object, || api.delete(name, &parameters)).await {
+        Err(error) if !error.is_not_found() && !error.is_conflict() => Err(error),
+        _ => Ok(()),
+    }
+}
+
+impl Display for Desired {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.kind.name, self.name)
+    }
+}
+
+/// Makes a call, and again when the server had no time for it. Every call of a
+/// pass may be made twice: applies, gets and deletes by uid.
+pub async fn call<T, F>(
+    action: &'static str,
+    object: &impl Display,
+    mut make: impl FnMut() -> F,
+) -> Result<T, Error>
+where
+    F: Future<Output = kube::Result<T>>,
+{
+    let mut attempt = 0;
+    loop {
+        let error = match tokio::time::timeout(CALL, make()).await {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(source)) => Error::Call {
+                action,
+                object: object.to_string(),
+                source,
+            },
+            Err(_) => Error::Timeout {
+                action,
+                object: object.to_string(),
+            },
+        };
+        attempt += 1;
+        if attempt == ATTEMPTS || !error.is_passing() {
+            return Err(error);
+        }
+        let pause = PAUSE * 2_u32.pow(attempt - 1);
+        tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.5))).await;
+    }
+}

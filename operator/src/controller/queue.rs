@@ -1,0 +1,236 @@
+//! Which ChatCluster is next. No I/O.
+//!
+//! A ChatCluster waits at most once and runs at most once. Changes by people come
+//! before what the cluster reports, and that before the first look after a start.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::children::ChatRef;
+
+/// Why it should be looked at; the first is the most urgent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// Somebody made or changed the ChatCluster.
+    Edited,
+    /// Something that it owns or refers to changed.
+    Touched,
+    /// The operator has just begun to lead.
+    First,
+}
+
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LAST_RETRY: Duration = Duration::from_mins(5);
+
+#[derive(Debug, Default)]
+pub struct Queue {
+    state: Mutex<State>,
+    wake: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// In the order in which they are taken.
+    ready: BTreeSet<(Reason, u64, ChatRef)>,
+    places: HashMap<ChatRef, (Reason, u64)>,
+    /// Tries again at this time, unless something happens before.
+    later: BTreeSet<(Instant, ChatRef)>,
+    running: HashMap<ChatRef, Running>,
+    failures: HashMap<ChatRef, u32>,
+    arrivals: u64,
+    closed: bool,
+}
+
+#[derive(Debug)]
+struct Running {
+    since: Instant,
+    again: Option<Reason>,
+}
+
+/// What came of a pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing to do until something happens.
+    Done,
+    /// Nothing to do until then, unless something happens.
+    Again(Duration),
+    /// To be tried again, each time a bit later.
+    Failed,
+}
+
+impl Queue {
+    pub fn add(&self, chat: ChatRef, reason: Reason) {
+        self.lock().add(chat, reason);
+        self.wake.notify_one();
+    }
+
+    /// The next one, or `None` when the queue was closed. Say [`Self::done`] after it.
+    pub async fn next(&self) -> Option<ChatRef> {
+        loop {
+            let due = {
+                let mut state = self.lock();
+                if state.closed {
+                    // There may be other workers that wait.
+                    self.wake.notify_one();
+                    return None;
+                }
+                state.promote(Instant::now());
+                if let Some(chat) = state.take() {
+                    if !state.ready.is_empty() {
+                        self.wake.notify_one();
+                    }
+                    return Some(chat);
+                }
+                state.later.first().map(|(due, _)| *due)
+            };
+            match due {
+                Some(due) => tokio::select! {
+                    () = self.wake.notified() => {}
+                    () = tokio::time::sleep_until(due) => {}
+                },
+                None => self.wake.notified().await,
+            }
+        }
+    }
+
+    /// Its pass is over.
+    pub fn done(&self, chat: &ChatRef, outcome: Outcome) {
+        self.lock().done(chat, outcome);
+        self.wake.notify_one();
+    }
+
+    /// It does not exist any more.
+    pub fn forget(&self, chat: &ChatRef) {
+        let mut state = self.lock();
+        state.withdraw(chat);
+        state.failures.remove(chat);
+    }
+
+    /// Nothing new is taken from now on.
+    pub fn close(&self) {
+        self.lock().closed = true;
+        self.wake.notify_one();
+    }
+
+    pub fn depth(&self) -> usize {
+        self.lock().ready.len()
+    }
+
+    /// Those that wait because they failed.
+    pub fn failing(&self) -> usize {
+        self.lock().failures.len()
+    }
+
+    /// How long the oldest pass has been running.
+    pub fn longest(&self) -> Duration {
+        let state = self.lock();
+        let oldest = state
+            .running
+            .values()
+            .map(|running| running.since.elapsed());
+        oldest.max().unwrap_or_default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn add(&mut self, chat: ChatRef, reason: Reason) {
+        if let Some(running) = self.running.get_mut(&chat) {
+            running.again = Some(running.again.map_or(reason, |other| other.min(reason)));
+            return;
+        }
+        // What it holds now may be what it failed for: an edit starts afresh.
+        if reason == Reason::Edited {
+            self.failures.remove(&chat);
+        } else if self.failures.contains_key(&chat) && self.is_later(&chat) {
+            // Events that its own failing passes cause must not undo the back-off.
+            return;
+        }
+        if self
+            .places
+            .get(&chat)
+            .is_some_and(|place| place.0 <= reason)
+        {
+            return;
+        }
+        self.withdraw(&chat);
+        self.arrivals += 1;
+        self.places.insert(chat.clone(), (reason, self.arrivals));
+        self.ready.insert((reason, self.arrivals, chat));
+    }
+
+    fn is_later(&self, chat: &ChatRef) -> bool {
+        self.later.iter().any(|(_, other)| other == chat)
+    }
+
+    fn withdraw(&mut self, chat: &ChatRef) {
+        if let Some((reason, arrival)) = self.places.remove(chat) {
+            self.ready.remove(&(reason, arrival, chat.clone()));
+        }
+        self.later.retain(|(_, other)| other != chat);
+    }
+
+    fn promote(&mut self, now: Instant) {
+        while let Some((due, chat)) = self.later.pop_first() {
+            if due > now {
+                self.later.insert((due, chat));
+                return;
+            }
+            self.arrivals += 1;
+            self.places
+                .insert(chat.clone(), (Reason::Touched, self.arrivals));
+            self.ready.insert((Reason::Touched, self.arrivals, chat));
+        }
+    }
+
+    fn take(&mut self) -> Option<ChatRef> {
+        let (_, _, chat) = self.ready.pop_first()?;
+        self.places.remove(&chat);
+        let running = Running {
+            since: Instant::now(),
+            again: None,
+        };
+        self.running.insert(chat.clone(), running);
+        Some(chat)
+    }
+
+    fn done(&mut self, chat: &ChatRef, outcome: Outcome) {
+        let again = self.running.remove(chat).and_then(|running| running.again);
+        let wait = match outcome {
+            Outcome::Failed => {
+                let failures = self.failures.entry(chat.clone()).or_default();
+                *failures += 1;
+                Some(retry_after(*failures).mul_f64(rand::random_range(0.9..1.1)))
+            }
+            Outcome::Done | Outcome::Again(_) => {
+                self.failures.remove(chat);
+                match outcome {
+                    Outcome::Again(wait) => Some(wait),
+                    _ => None,
+                }
+            }
+        };
+        if let Some(wait) = wait {
+            self.later.insert((Instant::now() + wait, chat.clone()));
+        }
+        if let Some(reason) = again {
+            self.add(chat.clone(), reason);
+        }
+    }
+}
+
+/// 1, 2, 4, … 300 seconds.
+fn retry_after(failures: u32) -> Duration {
+    let doublings = failures.saturating_sub(1).min(9);
+    (FIRST_RETRY * 2_u32.pow(doublings)).min(LAST_RETRY)
+}
+
+#[cfg(test)]
+mod tests;

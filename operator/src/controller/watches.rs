@@ -1,0 +1,490 @@
+//! The watches: one for each kind (and watched namespace), shared by all ChatClusters.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt, TryStreamExt};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{Api, ListParams};
+use kube::core::{ApiResource, DynamicObject, PartialObjectMeta};
+use kube::runtime::WatchStreamExt;
+use kube::runtime::utils::Backoff;
+use kube::runtime::watcher::{self, Config, Event, watcher};
+use kube::{Client, Resource, ResourceExt};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::queue::Reason;
+use super::{Context, Undecodable};
+use crate::children::{ChatRef, MANAGED_BY};
+use crate::crd::ChatCluster;
+use crate::digest;
+use crate::kinds::{self, BUILT_IN, FOREIGN, Kind};
+
+/// How often a cluster is asked for its kinds by who may not watch them.
+const DISCOVERY: Duration = Duration::from_mins(1);
+/// Whole objects held in memory at a time while the first look lists them.
+const PAGE: u32 = 100;
+
+/// What is watched, and whether the first lists are complete.
+pub struct Watches {
+    pub tasks: TaskTracker,
+    synced: Vec<CancellationToken>,
+}
+
+impl Watches {
+    /// Starts all watches: of these namespaces, or of all when there are none.
+    pub fn start(context: &Arc<Context>, namespaces: &[String], stop: &CancellationToken) -> Self {
+        let mut watches = Self {
+            tasks: TaskTracker::new(),
+            synced: Vec::new(),
+        };
+        let scopes: Vec<Option<String>> = if namespaces.is_empty() {
+            vec![None]
+        } else {
+            namespaces.iter().cloned().map(Some).collect()
+        };
+        for scope in &scopes {
+            let synced = watches.expect();
+            watches.run(stop, chats(context.clone(), scope.clone(), synced));
+            let synced = watches.expect();
+            watches.run(stop, secrets(context.clone(), scope.clone(), synced));
+            for kind in BUILT_IN.iter().filter(|kind| **kind != kinds::SECRET) {
+                let synced = watches.expect();
+                watches.run(stop, children(context.clone(), kind, scope.clone(), synced));
+            }
+        }
+        let synced = watches.expect();
+        let optional = Optional {
+            context: context.clone(),
+            scopes: scopes.clone(),
+            present: HashMap::new(),
+        };
+        if namespaces.is_empty() {
+            watches.run(stop, definitions(optional, synced));
+        } else {
+            watches.run(stop, discovery(optional, synced));
+        }
+        watches.tasks.close();
+        watches
+    }
+
+    fn expect(&mut self) -> CancellationToken {
+        let synced = CancellationToken::new();
+        self.synced.push(synced.clone());
+        synced
+    }
+
+    fn run(&self, stop: &CancellationToken, watch: impl Future<Output = ()> + Send + 'static) {
+        let stop = stop.clone();
+        self.tasks
+            .spawn(async move { stop.run_until_cancelled(watch).await });
+    }
+
+    /// Cancelled one by one, when the list of each watch is complete.
+    pub fn synced(&self) -> Vec<CancellationToken> {
+        self.synced.clone()
+    }
+}
+
+/// Pauses between tries of a watch: at most five seconds, so that a server that
+/// was away is noticed soon when it is back.
+#[derive(Default)]
+struct Pauses(u32);
+
+impl Iterator for Pauses {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let pause = Duration::from_millis(200) * 2_u32.pow(self.0.min(5));
+        self.0 += 1;
+        Some(
+            pause
+                .min(Duration::from_secs(5))
+                .mul_f64(rand::random_range(0.8..1.2)),
+        )
+    }
+}
+
+impl Backoff for Pauses {
+    fn reset(&mut self) {
+        self.0 = 0;
+    }
+}
+
+fn api<K>(client: &Client, scope: Option<&str>, resource: &ApiResource) -> Api<K>
+where
+    K: Resource<DynamicType = ApiResource, Scope = kube::core::DynamicResourceScope>,
+{
+    match scope {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, resource),
+        None => Api::all_with(client.clone(), resource),
+    }
+}
+
+/// Metadata alone, as objects without content.
+fn metadata(
+    client: &Client,
+    scope: Option<&str>,
+    resource: &ApiResource,
+    config: Config,
+) -> BoxStream<'static, Result<Event<DynamicObject>, watcher::Error>> {
+    let api: Api<PartialObjectMeta<DynamicObject>> = api(client, scope, resource);
+    let bare = |object: PartialObjectMeta<DynamicObject>| DynamicObject {
+        types: None,
+        metadata: object.metadata,
+        data: serde_json::Value::Null,
+    };
+    watcher(api, config)
+        .map_ok(move |event| match event {
+            Event::Apply(object) => Event::Apply(bare(object)),
+            Event::Delete(object) => Event::Delete(bare(object)),
+            Event::InitApply(object) => Event::InitApply(bare(object)),
+            Event::Init => Event::Init,
+            Event::InitDone => Event::InitDone,
+        })
+        .boxed()
+}
+
+/// Hands on what a watch tells, for ever.
+async fn follow(
+    what: &str,
+    events: impl Stream<Item = Result<Event<DynamicObject>, watcher::Error>> + Send,
+    mut take: impl FnMut(Event<DynamicObject>) + Send,
+) {
+    let events = events.backoff(Pauses::default());
+    futures::pin_mut!(events);
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(event) => take(event),
+            Err(error) => tracing::warn!(what, "watch: {error}"),
+        }
+    }
+}
+
+/// ChatClusters. One that cannot be understood is left alone, and the others go on.
+async fn chats(context: Arc<Context>, scope: Option<String>, synced: CancellationToken) {
+    let api: Api<DynamicObject> = api(
+        &context.client,
+        scope.as_deref(),
+        &ApiResource::erase::<ChatCluster>(&()),
+    );
+    let mut listed = BTreeSet::new();
+    follow(
+        "ChatCluster",
+        watcher(api, Config::default()),
+        |event| match event {
+            Event::Init => listed.clear(),
+            Event::InitApply(object) => {
+                listed.extend(key(&object));
+                chat(&context, object, Reason::First);
+            }
+            Event::InitDone => {
+                let gone = context.chats().into_iter().filter(|key| {
+                    let here = scope.as_ref().is_none_or(|scope| *scope == key.namespace);
+                    here && !listed.contains(key)
+                });
+                gone.for_each(|key| context.forget(&key));
+                listed.clear();
+                synced.cancel();
+            }
+            Event::Apply(object) => chat(&context, object, Reason::Edited),
+            Event::Delete(object) => {
+                if let Some(key) = key(&object) {
+                    context.forget(&key);
+                }
+            }
+        },
+    )
+    .await;
+}
+
+fn key(object: &DynamicObject) -> Option<ChatRef> {
+    Some(ChatRef {
+        namespace: object.namespace()?,
+        name: object.metadata.name.clone()?,
+    })
+}
+
+fn chat(context: &Context, mut object: DynamicObject, reason: Reason) {
+    let Some(key) = key(&object) else {
+        return;
+    };
+    object.metadata.managed_fields = None;
+    let reference = object.object_ref(&ApiResource::erase::<ChatCluster>(&()));
+    let generation = object.metadata.generation;
+    match object.try_parse::<ChatCluster>() {
+        Ok(chat) => context.see(key, chat, reason),
+        Err(error) => context.see_undecodable(
+            key,
+            Undecodable {
+                reference,
+                generation,
+                error: error.to_string(),
+            },
+        ),
+    }
+}
+
+/// Objects of ours, of one kind.
+async fn children(
+    context: Arc<Context>,
+    kind: &'static Kind,
+    scope: Option<String>,
+    synced: CancellationToken,
+) {
+    let config = Config::default().labels(&format!("{}={}", MANAGED_BY.0, MANAGED_BY.1));
+    let resource = kind.resource();
+    let (client, scope) = (&context.client, scope.as_deref());
+    let events = if kind.metadata_only() {
+        metadata(client, scope, &resource, config)
+    } else {
+        watcher(api::<DynamicObject>(client, scope, &resource), config).boxed()
+    };
+    let mut list = 0;
+    follow(kind.name, events, |event| match event {
+        Event::Init => list = context.children.begin_of_list(),
+        Event::InitApply(object) | Event::Apply(object) => {
+            touched(&context, context.children.see(kind, &object));
+        }
+        Event::InitDone => {
+            touched(&context, context.children.end_of_list(kind, scope, list));
+            synced.cancel();
+        }
+        Event::Delete(object) => touched(&context, context.children.forget(kind, &object.metadata)),
+    })
+    .await;
+}
+
+fn touched(context: &Context, chats: impl IntoIterator<Item = ChatRef>) {
+    for chat in chats {
+        context.queue.add(chat, Reason::Touched);
+    }
+}
+
+/// All Secrets, by metadata: ours, and those that ChatClusters refer to.
+async fn secrets(context: Arc<Context>, scope: Option<String>, synced: CancellationToken) {
+    let kind = kinds::by_name("Secret").unwrap_or(&BUILT_IN[1]);
+    let config = Config::default().page_size(500);
+    let events = metadata(&context.client, scope.as_deref(), &kind.resource(), config);
+    let see = |object: &DynamicObject, version: Option<&str>| {
+        let namespace = object.namespace().unwrap_or_default();
+        let waked = context.secrets.see(&namespace, &object.name_any(), version);
+        touched(&context, waked);
+    };
+    let mut list = 0;
+    follow(kind.name, events, |event| match event {
+        Event::Init => list = context.children.begin_of_list(),
+        Event::InitApply(object) | Event::Apply(object) => {
+            touched(&context, context.children.see(kind, &object));
+            see(&object, object.metadata.resource_version.as_deref());
+        }
+        Event::InitDone => {
+            touched(
+                &context,
+                context.children.end_of_list(kind, scope.as_deref(), list),
+            );
+            synced.cancel();
+        }
+        Event::Delete(object) => {
+            touched(&context, context.children.forget(kind, &object.metadata));
+            see(&object, None);
+        }
+    })
+    .await;
+}
+
+/// The kinds of other operators: their watches begin and end with their definitions.
+struct Optional {
+    context: Arc<Context>,
+    scopes: Vec<Option<String>>,
+    present: HashMap<&'static str, CancellationToken>,
+}
+
+impl Optional {
+    fn appeared(&mut self, kind: &'static Kind) {
+        if self.present.contains_key(kind.name) {
+            return;
+        }
+        let stop = CancellationToken::new();
+        for scope in self.scopes.clone() {
+            let (stop, context) = (stop.clone(), self.context.clone());
+            tokio::spawn(async move {
+                let watch = children(context, kind, scope, CancellationToken::new());
+                stop.run_until_cancelled(watch).await;
+            });
+        }
+        self.present.insert(kind.name, stop);
+    }
+
+    fn vanished(&mut self, kind: &'static Kind) {
+        if let Some(stop) = self.present.remove(kind.name) {
+            stop.cancel();
+            let children = &self.context.children;
+            let list = children.begin_of_list();
+            for scope in &self.scopes {
+                children.end_of_list(kind, scope.as_deref(), list);
+            }
+        }
+    }
+
+    /// An API is there when all of its kinds are.
+    fn report(&self) {
+        let absent: BTreeSet<_> = FOREIGN
+            .iter()
+            .filter(|kind| !self.present.contains_key(kind.name))
+            .filter_map(kinds::api)
+            .collect();
+        let all = FOREIGN.iter().filter_map(kinds::api);
+        self.context
+            .set_apis(all.filter(|api| !absent.contains(api)).collect());
+    }
+}
+
+impl Drop for Optional {
+    fn drop(&mut self) {
+        for stop in self.present.values() {
+            stop.cancel();
+        }
+    }
+}
+
+/// Which optional kinds there are, as soon as it changes.
+async fn definitions(mut optional: Optional, synced: CancellationToken) {
+    let resource = ApiResource::erase::<CustomResourceDefinition>(&());
+    let config = Config::default().page_size(50);
+    let events = metadata(&optional.context.client, None, &resource, config);
+    let kind_of = |object: &DynamicObject| {
+        let name = object.name_any();
+        FOREIGN.iter().find(|kind| kind.definition() == name)
+    };
+    let mut listed = BTreeSet::new();
+    follow("CustomResourceDefinition", events, |event| {
+        match event {
+            Event::Init => {
+                listed.clear();
+                return;
+            }
+            Event::InitApply(object) => {
+                if let Some(kind) = kind_of(&object) {
+                    listed.insert(kind.name);
+                    optional.appeared(kind);
+                }
+                return;
+            }
+            Event::InitDone => {
+                for kind in FOREIGN.iter().filter(|kind| !listed.contains(kind.name)) {
+                    optional.vanished(kind);
+                }
+            }
+            Event::Apply(object) => match kind_of(&object) {
+                Some(kind) => optional.appeared(kind),
+                None => return,
+            },
+            Event::Delete(object) => match kind_of(&object) {
+                Some(kind) => optional.vanished(kind),
+                None => return,
+            },
+        }
+        optional.report();
+        synced.cancel();
+    })
+    .await;
+}
+
+/// The same for an operator that has rights in some namespaces alone, and so may not
+/// watch definitions: everybody may ask which kinds there are.
+async fn discovery(mut optional: Optional, synced: CancellationToken) {
+    loop {
+        let mut pause = DISCOVERY;
+        match discover(&optional.context.client).await {
+            Ok(present) => {
+                for kind in &FOREIGN {
+                    if present.contains(kind.name) {
+                        optional.appeared(kind);
+                    } else {
+                        optional.vanished(kind);
+                    }
+                }
+                optional.report();
+                synced.cancel();
+            }
+            Err(error) => {
+                tracing::warn!("discovery: {error}");
+                pause = Duration::from_secs(2);
+            }
+        }
+        tokio::time::sleep(pause).await;
+    }
+}
+
+async fn discover(client: &Client) -> kube::Result<BTreeSet<&'static str>> {
+    let groups = client.list_api_groups().await?;
+    let served = |kind: &Kind| {
+        let version = format!("{}/{}", kind.group, kind.version);
+        let mut versions = groups.groups.iter().flat_map(|group| &group.versions);
+        versions
+            .any(|served| served.group_version == version)
+            .then_some(version)
+    };
+    let versions: BTreeSet<String> = FOREIGN.iter().filter_map(served).collect();
+    let mut present = BTreeSet::new();
+    for version in versions {
+        let list = client.list_api_group_resources(&version).await?;
+        let of_version = |kind: &&Kind| version == format!("{}/{}", kind.group, kind.version);
+        let known = FOREIGN.iter().filter(of_version);
+        present.extend(
+            known
+                .filter(|kind| list.resources.iter().any(|it| it.name == kind.plural))
+                .map(|kind| kind.name),
+        );
+    }
+    Ok(present)
+}
+
+/// Reads all objects of ours once, page by page, and notes what each holds, so that
+/// an operator that begins to lead writes nothing where nothing changed.
+pub async fn verify(context: &Context, namespaces: &[String]) {
+    context.children.distrust();
+    let scopes: Vec<Option<&str>> = if namespaces.is_empty() {
+        vec![None]
+    } else {
+        namespaces.iter().map(|name| Some(name.as_str())).collect()
+    };
+    let apis = context.apis();
+    let optional = FOREIGN
+        .iter()
+        .filter(|kind| kinds::api(kind).is_some_and(|api| apis.contains(&api)));
+    for kind in BUILT_IN.iter().chain(optional) {
+        for scope in &scopes {
+            if let Err(error) = verify_kind(context, kind, *scope).await {
+                // Each object is then applied once more, which changes nothing.
+                tracing::warn!(kind = kind.name, "first look: {error}");
+            }
+        }
+    }
+}
+
+async fn verify_kind(
+    context: &Context,
+    kind: &'static Kind,
+    scope: Option<&str>,
+) -> kube::Result<()> {
+    let api: Api<DynamicObject> = api(&context.client, scope, &kind.resource());
+    let selector = format!("{}={}", MANAGED_BY.0, MANAGED_BY.1);
+    let mut page = ListParams::default().labels(&selector).limit(PAGE);
+    loop {
+        let list = api.list(&page).await?;
+        for object in &list.items {
+            if let Some(holds) = digest::of_live(object) {
+                context.children.verify(kind, object, holds);
+            }
+        }
+        match list.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => page = page.continue_token(&token),
+            None => return Ok(()),
+        }
+    }
+}

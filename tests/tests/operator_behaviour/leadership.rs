@@ -1,0 +1,97 @@
+//! Of several operators one works, and never two.
+
+use anyhow::{Result, ensure};
+use chat_e2e::await_until;
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use super::harness::{Place, small};
+use super::process::{Operator, PATIENCE};
+
+async fn lease(place: &Place) -> Result<Value> {
+    let leases = place.api("coordination.k8s.io", "v1", "Lease");
+    Ok(leases.get("chat-operator").await?.data["spec"].clone())
+}
+
+/// One that leads and one that stands by.
+async fn pair(place: &Place) -> Result<(Operator, Operator)> {
+    let first = place.operator()?;
+    first.says("leads").await?;
+    let second = place.operator()?;
+    await_until("the second is ready", PATIENCE, async || {
+        Ok((second.status_of("/readyz").await? == 200).then_some(()))
+    })
+    .await?;
+    Ok((first, second))
+}
+
+#[tokio::test]
+async fn the_one_that_stands_by_is_live_and_ready_and_writes_nothing() -> Result<()> {
+    let place = Place::new().await?;
+    let (_first, second) = pair(&place).await?;
+    for path in ["/livez", "/readyz", "/metrics"] {
+        assert_eq!(second.status_of(path).await?, 200);
+    }
+    place.apply("demo", small()).await?;
+    place.ready("demo").await?;
+    ensure!(!second.log()?.contains("\"leads\""));
+    Ok(())
+}
+
+#[tokio::test]
+async fn one_that_is_told_to_stop_hands_over_at_once() -> Result<()> {
+    let place = Place::new().await?;
+    let (mut first, second) = pair(&place).await?;
+    let before = lease(&place).await?["holderIdentity"].clone();
+    first.signal(Signal::SIGTERM)?;
+    assert_eq!(first.ended().await?, Some(0));
+    second.says("leads").await?;
+    let after = lease(&place).await?;
+    assert_ne!(after["holderIdentity"], before);
+    place.apply("demo", small()).await?;
+    place.ready("demo").await
+}
+
+#[tokio::test]
+async fn one_that_is_killed_is_followed_when_its_lease_has_run_out() -> Result<()> {
+    let place = Place::new().await?;
+    let (mut first, second) = pair(&place).await?;
+    first.kill().await?;
+    place.apply("demo", small()).await?;
+    second.says("leads").await?;
+    place.ready("demo").await
+}
+
+#[tokio::test]
+async fn one_that_was_asleep_when_its_lease_ran_out_never_writes_again() -> Result<()> {
+    let place = Place::new().await?;
+    let (mut first, second) = pair(&place).await?;
+    place.apply("demo", small()).await?;
+    place.ready("demo").await?;
+    first.signal(Signal::SIGSTOP)?;
+    second.says("leads").await?;
+    // Work for the sleeper to wake up to: both would repair this.
+    place
+        .patch(
+            "demo",
+            json!({"spec": {"services": {"auth": {"replicas": 3}}}}),
+        )
+        .await?;
+    place.ready("demo").await?;
+    let mark = place.access.audit().mark()?;
+    first.signal(Signal::SIGCONT)?;
+    ensure!(
+        first.ended().await? != Some(0),
+        "it must say that it lost its lease"
+    );
+    let user = place.user();
+    let writes: Vec<_> = place
+        .access
+        .audit()
+        .calls_since(mark)?
+        .into_iter()
+        .filter(|call| call.user == user && call.is_write() && call.resource != "leases")
+        .collect();
+    ensure!(writes.is_empty(), "{writes:?}");
+    Ok(())
+}

@@ -1,0 +1,143 @@
+//! `paused` and `stopped`.
+
+use anyhow::{Result, ensure};
+use chat_e2e::await_until;
+use kube::ResourceExt;
+use kube::api::{ListParams, Patch, PatchParams};
+use serde_json::{Value, json};
+
+use super::harness::{Place, small};
+use super::process::PATIENCE;
+
+#[tokio::test]
+async fn a_paused_chat_is_left_as_it_is_and_still_reported() -> Result<()> {
+    let place = Place::new().await?;
+    let _operator = place.operator()?;
+    place.apply("demo", small()).await?;
+    place.ready("demo").await?;
+    place
+        .patch("demo", json!({"spec": {"paused": true}}))
+        .await?;
+    place.becomes("demo", "Paused", "True", "Paused").await?;
+
+    let deployments = place.api_of("Deployment")?;
+    let fewer = Patch::Merge(json!({"spec": {"replicas": 0}}));
+    deployments
+        .patch("demo-auth", &PatchParams::default(), &fewer)
+        .await?;
+    // The status follows, which proves that the operator has looked.
+    place
+        .becomes("demo", "Ready", "False", "AuthNotReady")
+        .await?;
+    assert_eq!(
+        deployments.get("demo-auth").await?.data["spec"]["replicas"],
+        0
+    );
+
+    place
+        .patch("demo", json!({"spec": {"paused": false}}))
+        .await?;
+    place.ready("demo").await?;
+    place.becomes("demo", "Paused", "False", "Active").await?;
+    ensure!(deployments.get("demo-auth").await?.data["spec"]["replicas"] != 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_stopped_chat_keeps_volumes_and_secrets_and_starts_again() -> Result<()> {
+    let place = Place::new().await?;
+    let _operator = place.operator()?;
+    place.apply("demo", small()).await?;
+    place.ready("demo").await?;
+    let kept = async || -> Result<Vec<(String, Value)>> {
+        let children = place.children("demo").await?;
+        let secrets = children
+            .into_iter()
+            .filter(|((kind, _), _)| kind == "Secret");
+        let mut kept: Vec<_> = secrets
+            .map(|((_, name), it)| (name, it.data["data"].clone()))
+            .collect();
+        let volumes = place
+            .api("", "v1", "PersistentVolumeClaim")
+            .list(&ListParams::default())
+            .await?;
+        kept.extend(volumes.iter().map(|it| (it.name_any(), json!(it.uid()))));
+        Ok(kept)
+    };
+    let before = kept().await?;
+    ensure!(
+        before.iter().any(|(name, _)| name.contains("postgres-0")),
+        "no volume: {before:?}"
+    );
+
+    place
+        .patch("demo", json!({"spec": {"stopped": true}}))
+        .await?;
+    place.becomes("demo", "Ready", "False", "Stopped").await?;
+    await_until("no pod is left", PATIENCE, async || {
+        let pods = place
+            .api("", "v1", "Pod")
+            .list(&ListParams::default())
+            .await?;
+        let running = pods
+            .iter()
+            .filter(|pod| pod.data["status"]["phase"] == "Running");
+        Ok((running.count() == 0).then_some(()))
+    })
+    .await?;
+    place
+        .becomes("demo", "Reconciling", "False", "Stopped")
+        .await?;
+    assert_eq!(kept().await?, before);
+
+    place
+        .patch("demo", json!({"spec": {"stopped": false}}))
+        .await?;
+    place.ready("demo").await?;
+    assert_eq!(kept().await?, before);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_larger_volume_is_made_around_running_pods() -> Result<()> {
+    let place = Place::new().await?;
+    let class: Value = json!({
+        "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
+        "metadata": {"name": "growing"}, "provisioner": "example.com/none",
+        "allowVolumeExpansion": true,
+    });
+    place.access.apply(&class.to_string()).await?;
+    let _operator = place.operator()?;
+    let spec = |size: &str| {
+        json!({
+            "host": "chat.example.com",
+            "postgres": {"managed": {"storage": size, "storageClassName": "growing"}},
+        })
+    };
+    place.apply("demo", spec("1Gi")).await?;
+    place.ready("demo").await?;
+    // Nothing provisions volumes here, and only a bound claim may grow.
+    let claims = place.api("", "v1", "PersistentVolumeClaim");
+    let bound = Patch::Merge(json!({"status": {"phase": "Bound", "capacity": {"storage": "1Gi"}}}));
+    claims
+        .patch_status("data-demo-postgres-0", &PatchParams::default(), &bound)
+        .await?;
+    let pods = place.api("", "v1", "Pod");
+    let before = pods.get("demo-postgres-0").await?.uid();
+
+    place.apply("demo", spec("2Gi")).await?;
+    let sets = place.api_of("StatefulSet")?;
+    let size = "/spec/volumeClaimTemplates/0/spec/resources/requests/storage";
+    await_until("the StatefulSet asks for more", PATIENCE, async || {
+        let set = sets.get("demo-postgres").await?;
+        Ok((set.data.pointer(size) == Some(&json!("2Gi"))).then_some(()))
+    })
+    .await?;
+    let claim = claims.get("data-demo-postgres-0").await?;
+    assert_eq!(
+        claim.data["spec"]["resources"]["requests"]["storage"],
+        "2Gi"
+    );
+    assert_eq!(pods.get("demo-postgres-0").await?.uid(), before);
+    place.ready("demo").await
+}
