@@ -84,7 +84,9 @@ impl Children {
     /// Takes in what a watch, a list or the answer to a write told. Returns the
     /// ChatCluster when that is news to it.
     pub fn see(&self, kind: &'static Kind, object: &DynamicObject) -> Option<ChatRef> {
-        let chat = chat_of(&object.metadata)?;
+        let Some(chat) = chat_of(&object.metadata) else {
+            return self.lose(kind, &object.metadata);
+        };
         let mut inner = self.lock();
         let epoch = inner.epoch;
         let new = Child::new(kind, object, epoch)?;
@@ -103,6 +105,19 @@ impl Children {
         let holds = known.holds.filter(|_| untouched);
         *known = Child { holds, ..new };
         (!same).then_some(chat)
+    }
+
+    /// An object without our labels is none of ours, even if it was before.
+    fn lose(&self, kind: &'static Kind, metadata: &ObjectMeta) -> Option<ChatRef> {
+        let key = (kind.name, metadata.name.clone()?);
+        let mut inner = self.lock();
+        let mut here = inner.of.iter_mut().filter(|(chat, children)| {
+            Some(&chat.namespace) == metadata.namespace.as_ref()
+                && children.get(&key).is_some_and(|it| Some(&it.uid) == metadata.uid.as_ref())
+        });
+        let (chat, children) = here.next()?;
+        children.remove(&key);
+        Some(chat.clone())
     }
 
     /// Takes in an object whose content is known to be this.

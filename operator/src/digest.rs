@@ -58,6 +58,15 @@ fn strip(object: &mut Value) {
         metadata.remove("name");
         metadata.remove("namespace");
     }
+    // The server owns nothing here, and yet adds to what we do.
+    let templates = object.pointer_mut("/spec/volumeClaimTemplates");
+    let templates = templates.and_then(Value::as_array_mut);
+    for template in templates.into_iter().flatten().filter_map(Value::as_object_mut) {
+        template.retain(|field, _| matches!(field.as_str(), "metadata" | "spec"));
+        if let Some(spec) = template.get_mut("spec").and_then(Value::as_object_mut) {
+            spec.remove("volumeMode");
+        }
+    }
 }
 
 /// The part of `live` that a `fieldsV1` set names.
@@ -235,6 +244,19 @@ mod tests {
             of_live(&object),
             Some(of_desired(&json!({"spec": {"finalizers": ["ours"]}})))
         );
+    }
+
+    #[test]
+    fn what_the_server_adds_to_a_claim_does_not_matter() {
+        let claim = json!({"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"]}});
+        let mut filled = claim.clone();
+        filled["kind"] = json!("PersistentVolumeClaim");
+        filled["status"] = json!({"phase": "Pending"});
+        filled["spec"]["volumeMode"] = json!("Filesystem");
+        let set = |claim: Value| json!({"metadata": {}, "spec": {"volumeClaimTemplates": [claim]}});
+        let fields = json!({"f:spec": {"f:volumeClaimTemplates": {}}});
+        let digest = of_live(&live(&fields, set(filled)));
+        assert_eq!(digest, Some(of_desired(&set(claim))));
     }
 
     #[test]

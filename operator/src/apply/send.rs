@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use kube::Client;
 use kube::api::{
-    Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions, PropagationPolicy,
+    Api, DeleteParams, DynamicObject, ObjectMeta, Patch, PatchParams, Preconditions, PropagationPolicy,
 };
 use serde_json::{Value, json};
 
 use super::plan::Desired;
-use crate::children::{Owner, owner_of};
+use crate::children::{OWNER_UID, Owner, owner_of};
 use crate::controller::Chat;
 use crate::digest::MANAGER;
 use crate::kinds::Kind;
@@ -123,18 +123,19 @@ pub async fn create(client: &Client, chat: &Chat, desired: &Desired) -> Result<S
         return Ok(Sent::Former);
     };
     match owner_of(&found.metadata) {
-        Owner::Other => Ok(Sent::Foreign),
-        Owner::Chat(uid) if uid != chat.uid => Ok(Sent::Former),
-        Owner::Chat(_) | Owner::Kept => {
-            change(
-                client,
-                chat,
-                desired,
-                &found.metadata.uid.unwrap_or_default(),
-            )
-            .await
-        }
+        // One that is to be kept has no owner, and may have lost its labels.
+        Owner::Other if !was_kept_for(&found.metadata, &chat.uid) => return Ok(Sent::Foreign),
+        Owner::Chat(uid) if uid != chat.uid => return Ok(Sent::Former),
+        _ => {}
     }
+    let uid = found.metadata.uid.unwrap_or_default();
+    change(client, chat, desired, &uid).await
+}
+
+fn was_kept_for(metadata: &ObjectMeta, uid: &str) -> bool {
+    let annotations = metadata.annotations.as_ref();
+    metadata.owner_references.as_ref().is_none_or(Vec::is_empty)
+        && annotations.and_then(|all| all.get(OWNER_UID)).map(String::as_str) == Some(uid)
 }
 
 /// Applies an object over the one with this uid.

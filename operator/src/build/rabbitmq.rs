@@ -169,7 +169,8 @@ fn pod_name() -> EnvVar {
         value_from: Some(EnvVarSource {
             field_ref: Some(ObjectFieldSelector {
                 field_path: "metadata.name".into(),
-                api_version: None,
+                // The server's own default: what is applied must be what is found.
+                api_version: Some("v1".into()),
             }),
             ..EnvVarSource::default()
         }),

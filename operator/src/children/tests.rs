@@ -122,6 +122,15 @@ fn objects_without_our_labels_are_not_kept() {
 }
 
 #[test]
+fn an_object_that_loses_our_labels_is_lost() {
+    let children = Children::default();
+    children.see(&MAP, &object(5, &json!({})));
+    let bare = object(6, &json!({"/metadata/labels": {}}));
+    assert_eq!(children.see(&MAP, &bare), Some(demo()));
+    assert!(children.of(&demo()).is_empty());
+}
+
+#[test]
 fn an_owner_is_the_controller_that_is_a_chat_cluster() {
     let owned = |api: &str, kind: &str, controller: bool| {
         let reference = json!([{"apiVersion": api, "kind": kind, "name": "demo", "uid": "c", "controller": controller}]);

@@ -5,14 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::BoxStream;
-use futures::{Stream, StreamExt, TryStreamExt};
+use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, ListParams};
 use kube::core::{ApiResource, DynamicObject, PartialObjectMeta};
-use kube::runtime::WatchStreamExt;
-use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Config, Event, watcher};
 use kube::{Client, Resource, ResourceExt};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -89,30 +88,11 @@ impl Watches {
     }
 }
 
-/// Pauses between tries of a watch: at most five seconds, so that a server that
-/// was away is noticed soon when it is back.
-#[derive(Default)]
-struct Pauses(u32);
-
-impl Iterator for Pauses {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        let pause = Duration::from_millis(200) * 2_u32.pow(self.0.min(5));
-        self.0 += 1;
-        Some(
-            pause
-                .min(Duration::from_secs(5))
-                .mul_f64(rand::random_range(0.8..1.2)),
-        )
-    }
-}
-
-impl Backoff for Pauses {
-    fn reset(&mut self) {
-        self.0 = 0;
-    }
-}
+/// The longest pause before a watch is tried again, so that a server that was away is
+/// noticed soon when it is back.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// A watch that went well for so long has nothing to do with its last failure.
+const WELL: Duration = Duration::from_mins(1);
 
 fn api<K>(client: &Client, scope: Option<&str>, resource: &ApiResource) -> Api<K>
 where
@@ -130,7 +110,7 @@ fn metadata(
     scope: Option<&str>,
     resource: &ApiResource,
     config: Config,
-) -> BoxStream<'static, Result<Event<DynamicObject>, watcher::Error>> {
+) -> Events {
     let api: Api<PartialObjectMeta<DynamicObject>> = api(client, scope, resource);
     let bare = |object: PartialObjectMeta<DynamicObject>| DynamicObject {
         types: None,
@@ -148,18 +128,38 @@ fn metadata(
         .boxed()
 }
 
+type Events = BoxStream<'static, Result<Event<DynamicObject>, watcher::Error>>;
+
 /// Hands on what a watch tells, for ever.
 async fn follow(
     what: &str,
-    events: impl Stream<Item = Result<Event<DynamicObject>, watcher::Error>> + Send,
+    begin: impl Fn() -> Events + Send,
     mut take: impl FnMut(Event<DynamicObject>) + Send,
 ) {
-    let events = events.backoff(Pauses::default());
-    futures::pin_mut!(events);
-    while let Some(event) = events.next().await {
-        match event {
-            Ok(event) => take(event),
-            Err(error) => tracing::warn!(what, "watch: {error}"),
+    let mut failures = 0;
+    let mut last = Instant::now();
+    loop {
+        let mut events = begin();
+        while let Some(event) = events.next().await {
+            let error = match event {
+                Ok(event) => {
+                    take(event);
+                    continue;
+                }
+                Err(error) => error,
+            };
+            tracing::warn!(what, "watch: {error}");
+            failures = if last.elapsed() > WELL { 0 } else { failures + 1 };
+            last = Instant::now();
+            let pause = Duration::from_millis(200) * 2_u32.pow(failures.min(5));
+            let jitter = rand::random_range(0.8..1.2);
+            tokio::time::sleep(pause.min(LONGEST_PAUSE).mul_f64(jitter)).await;
+            // The watcher would go on from a version that the server has forgotten.
+            if let watcher::Error::WatchStartFailed(kube::Error::Api(status)) = &error
+                && status.code == 410
+            {
+                break;
+            }
         }
     }
 }
@@ -174,7 +174,7 @@ async fn chats(context: Arc<Context>, scope: Option<String>, synced: Cancellatio
     let mut listed = BTreeSet::new();
     follow(
         "ChatCluster",
-        watcher(api, Config::default()),
+        || watcher(api.clone(), Config::default()).boxed(),
         |event| match event {
             Event::Init => listed.clear(),
             Event::InitApply(object) => {
@@ -238,10 +238,13 @@ async fn children(
     let config = Config::default().labels(&format!("{}={}", MANAGED_BY.0, MANAGED_BY.1));
     let resource = kind.resource();
     let (client, scope) = (&context.client, scope.as_deref());
-    let events = if kind.metadata_only() {
-        metadata(client, scope, &resource, config)
-    } else {
-        watcher(api::<DynamicObject>(client, scope, &resource), config).boxed()
+    let events = || {
+        let config = config.clone();
+        if kind.metadata_only() {
+            metadata(client, scope, &resource, config)
+        } else {
+            watcher(api::<DynamicObject>(client, scope, &resource), config).boxed()
+        }
     };
     let mut list = 0;
     follow(kind.name, events, |event| match event {
@@ -268,17 +271,22 @@ fn touched(context: &Context, chats: impl IntoIterator<Item = ChatRef>) {
 async fn secrets(context: Arc<Context>, scope: Option<String>, synced: CancellationToken) {
     let kind = kinds::by_name("Secret").unwrap_or(&BUILT_IN[1]);
     let config = Config::default().page_size(500);
-    let events = metadata(&context.client, scope.as_deref(), &kind.resource(), config);
+    let resource = kind.resource();
+    let events = || metadata(&context.client, scope.as_deref(), &resource, config.clone());
+    // A pass must not begin between the two: it would know one half.
     let see = |object: &DynamicObject, version: Option<&str>| {
         let namespace = object.namespace().unwrap_or_default();
         let waked = context.secrets.see(&namespace, &object.name_any(), version);
-        touched(&context, waked);
+        let owner = match version {
+            Some(_) => context.children.see(kind, object),
+            None => context.children.forget(kind, &object.metadata),
+        };
+        touched(&context, waked.into_iter().chain(owner));
     };
     let mut list = 0;
     follow(kind.name, events, |event| match event {
         Event::Init => list = context.children.begin_of_list(),
         Event::InitApply(object) | Event::Apply(object) => {
-            touched(&context, context.children.see(kind, &object));
             see(&object, object.metadata.resource_version.as_deref());
         }
         Event::InitDone => {
@@ -288,10 +296,7 @@ async fn secrets(context: Arc<Context>, scope: Option<String>, synced: Cancellat
             );
             synced.cancel();
         }
-        Event::Delete(object) => {
-            touched(&context, context.children.forget(kind, &object.metadata));
-            see(&object, None);
-        }
+        Event::Delete(object) => see(&object, None),
     })
     .await;
 }
@@ -355,7 +360,8 @@ impl Drop for Optional {
 async fn definitions(mut optional: Optional, synced: CancellationToken) {
     let resource = ApiResource::erase::<CustomResourceDefinition>(&());
     let config = Config::default().page_size(50);
-    let events = metadata(&optional.context.client, None, &resource, config);
+    let client = optional.context.client.clone();
+    let events = || metadata(&client, None, &resource, config.clone());
     let kind_of = |object: &DynamicObject| {
         let name = object.name_any();
         FOREIGN.iter().find(|kind| kind.definition() == name)

@@ -134,7 +134,7 @@ async fn every_transition_is_one_event() -> Result<()> {
         .secret(
             "redis",
             &[
-                ("host", "redis.example.com"),
+                ("host", "redis.example.com:6379"),
                 ("username", "chat"),
                 ("password", "secret"),
             ],

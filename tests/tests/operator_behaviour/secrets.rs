@@ -1,6 +1,6 @@
 //! Secrets of users, and those that the operator makes.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use chat_e2e::await_until;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
@@ -16,12 +16,12 @@ fn external() -> Value {
 }
 
 const FIRST: [(&str, &str); 3] = [
-    ("host", "redis.example.com"),
+    ("host", "redis.example.com:6379"),
     ("username", "chat"),
     ("password", "one"),
 ];
 const SECOND: [(&str, &str); 3] = [
-    ("host", "redis.example.com"),
+    ("host", "redis.example.com:6379"),
     ("username", "chat"),
     ("password", "two"),
 ];
@@ -120,7 +120,7 @@ async fn no_value_of_a_secret_is_told() -> Result<()> {
         .secret(
             "redis",
             &[
-                ("host", "redis.example.com"),
+                ("host", "redis.example.com:6379"),
                 ("username", "chat"),
                 ("password", canary),
             ],
@@ -155,7 +155,7 @@ async fn generated_passwords_outlive_restarts_and_edits_and_are_made_anew_when_d
     let data = async || anyhow::Ok(secrets.get("demo-credentials").await?.data["data"].clone());
     let before = data().await?;
     operator.kill().await?;
-    let _operator = place.operator()?;
+    let operator = place.operator()?;
     place
         .patch("demo", json!({"spec": {"size": "medium"}}))
         .await?;
@@ -168,4 +168,5 @@ async fn generated_passwords_outlive_restarts_and_edits_and_are_made_anew_when_d
         Ok((data().await? != before).then_some(()))
     })
     .await
+    .with_context(|| operator.log().unwrap_or_default())
 }
