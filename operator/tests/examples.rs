@@ -116,7 +116,10 @@ fn weaknesses(pod: &Value) -> Vec<String> {
     let security = &pod["securityContext"];
     need(security["runAsNonRoot"] == true, "runAsNonRoot");
     need(security["runAsUser"].as_i64() >= Some(10_000), "runAsUser");
-    need(security["seccompProfile"]["type"] == "RuntimeDefault", "seccompProfile");
+    need(
+        security["seccompProfile"]["type"] == "RuntimeDefault",
+        "seccompProfile",
+    );
     need(pod["automountServiceAccountToken"] == false, "a token");
     need(pod["enableServiceLinks"] == false, "enableServiceLinks");
     need(pod["initContainers"].is_null(), "initContainers");
@@ -126,22 +129,43 @@ fn weaknesses(pod: &Value) -> Vec<String> {
     }
     for container in pod["containers"].as_array().into_iter().flatten() {
         let security = &container["securityContext"];
-        need(security["allowPrivilegeEscalation"] == false, "allowPrivilegeEscalation");
-        need(security["readOnlyRootFilesystem"] == true, "readOnlyRootFilesystem");
-        need(security["capabilities"] == json!({"drop": ["ALL"]}), "capabilities");
-        for field in ["privileged", "procMount", "runAsUser", "runAsNonRoot", "seccompProfile"] {
+        need(
+            security["allowPrivilegeEscalation"] == false,
+            "allowPrivilegeEscalation",
+        );
+        need(
+            security["readOnlyRootFilesystem"] == true,
+            "readOnlyRootFilesystem",
+        );
+        need(
+            security["capabilities"] == json!({"drop": ["ALL"]}),
+            "capabilities",
+        );
+        for field in [
+            "privileged",
+            "procMount",
+            "runAsUser",
+            "runAsNonRoot",
+            "seccompProfile",
+        ] {
             need(security[field].is_null(), field);
         }
         for kind in ["requests", "limits"] {
             for resource in ["cpu", "memory"] {
-                need(container["resources"][kind][resource].is_string(), "resources");
+                need(
+                    container["resources"][kind][resource].is_string(),
+                    "resources",
+                );
             }
         }
         for port in container["ports"].as_array().into_iter().flatten() {
             need(port["hostPort"].is_null(), "hostPort");
         }
         for variable in container["env"].as_array().into_iter().flatten() {
-            need(variable["valueFrom"]["secretKeyRef"].is_null(), "a secret in env");
+            need(
+                variable["valueFrom"]["secretKeyRef"].is_null(),
+                "a secret in env",
+            );
         }
     }
     found
@@ -178,7 +202,10 @@ fn every_image_comes_from_the_one_registry() -> Result<()> {
     for (pod, spec) in pods(&objects("air-gapped")?) {
         for container in spec["containers"].as_array().context("containers")? {
             let image = container["image"].as_str().context("an image")?;
-            assert!(image.starts_with("registry.internal.example/mirror/"), "{pod}: {image}");
+            assert!(
+                image.starts_with("registry.internal.example/mirror/"),
+                "{pod}: {image}"
+            );
         }
         assert_eq!(spec["imagePullSecrets"][0]["name"], "registry", "{pod}");
     }
@@ -249,7 +276,7 @@ proptest! {
         let mut all = Vec::new();
         paths(&object["spec"], "/spec", &mut all);
         for (which, value) in changes {
-            if let Some(place) = object.pointer_mut(which.get(&all)) {
+            if let Some(place) = object.pointer_mut(which.get(all.as_slice()).as_str()) {
                 *place = value;
             }
         }

@@ -87,7 +87,7 @@ fn from_the_operator(program: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>> {
     let definition = print(&["crd"])?;
     let charts = root.join("charts");
     let rules = charts.join("chat-operator/files");
-    Ok(vec![
+    let mut generated = vec![
         (root.join("crds/chatcluster.yaml"), definition.clone()),
         (
             charts.join("chat-operator-crds/files/chatcluster.yaml"),
@@ -106,7 +106,18 @@ fn from_the_operator(program: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>> {
             root.join("docs/reference/chatcluster.md"),
             print(&["reference"])?,
         ),
-    ])
+    ];
+    // Every object of every example.
+    for example in std::fs::read_dir(root.join("crds/examples"))? {
+        let example = example?;
+        let file = example.path();
+        generated.push((
+            root.join("operator/tests/snapshots")
+                .join(example.file_name()),
+            print(&["render", "--file", &file.to_string_lossy()])?,
+        ));
+    }
+    Ok(generated)
 }
 
 /// The client's types, from the documents that were just written.

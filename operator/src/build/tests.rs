@@ -42,7 +42,10 @@ fn template(resources: &Resources, name: &str) -> PodTemplateSpec {
 }
 
 fn content(resources: &Resources, name: &str) -> String {
-    let annotations = template(resources, name).metadata.expect("metadata").annotations;
+    let annotations = template(resources, name)
+        .metadata
+        .expect("metadata")
+        .annotations;
     annotations.expect("annotations")["chatcluster.io/content"].clone()
 }
 
@@ -122,16 +125,24 @@ fn only_the_pods_that_read_a_setting_roll_when_it_changes() {
     for name in ["demo-auth", "demo-messages", "demo-web"] {
         assert_eq!(content(&before, name), content(&after, name), "{name}");
     }
-    assert_ne!(content(&before, "demo-users"), content(&after, "demo-users"));
+    assert_ne!(
+        content(&before, "demo-users"),
+        content(&after, "demo-users")
+    );
 }
 
 #[test]
 fn a_changed_password_rolls_its_service_alone() {
     let mut chat = validated(json!({}));
     let before = build(&chat);
-    chat.credentials.services.insert("users".into(), "another".into());
+    chat.credentials
+        .services
+        .insert("users".into(), "another".into());
     let after = build(&chat);
-    assert_ne!(content(&before, "demo-users"), content(&after, "demo-users"));
+    assert_ne!(
+        content(&before, "demo-users"),
+        content(&after, "demo-users")
+    );
     assert_eq!(content(&before, "demo-auth"), content(&after, "demo-auth"));
 }
 
@@ -153,14 +164,23 @@ fn overrides_add_and_take_nothing_away() {
     let template = template(&resources, "demo-web");
     let metadata = template.metadata.expect("metadata");
     let labels = metadata.labels.expect("labels");
-    assert_eq!((labels["team"].as_str(), labels["app.kubernetes.io/component"].as_str()), ("chat", "web"));
+    assert_eq!(
+        (
+            labels["team"].as_str(),
+            labels["app.kubernetes.io/component"].as_str()
+        ),
+        ("chat", "web")
+    );
     assert_eq!(metadata.annotations.expect("annotations").len(), 2);
     let pod = template.spec.expect("a pod");
     assert_eq!(pod.node_selector.expect("nodes").len(), 2);
     assert_eq!(pod.tolerations.expect("tolerations").len(), 2);
     assert_eq!(pod.priority_class_name.as_deref(), Some("high"));
     assert_eq!(pod.termination_grace_period_seconds, Some(300));
-    assert_eq!(pod.security_context.and_then(|it| it.run_as_non_root), Some(true));
+    assert_eq!(
+        pod.security_context.and_then(|it| it.run_as_non_root),
+        Some(true)
+    );
 }
 
 #[test]
@@ -177,7 +197,10 @@ fn sockets_have_time_to_close_before_their_pod_is_killed() {
 #[test]
 fn every_public_path_leads_to_a_service_of_the_chat() {
     let resources = built(json!({}));
-    let rules = resources.ingresses[0].spec.as_ref().and_then(|it| it.rules.clone());
+    let rules = resources.ingresses[0]
+        .spec
+        .as_ref()
+        .and_then(|it| it.rules.clone());
     let http = rules.and_then(|it| it[0].http.clone()).expect("paths");
     assert_eq!(http.paths.len(), ROUTES.len());
     for path in http.paths {
@@ -197,11 +220,15 @@ fn a_route_never_ends_a_socket() {
     }}));
     assert_eq!(resources.ingresses.len(), 0);
     let route = resources.foreign.iter().find(|it| {
-        it.types.as_ref().is_some_and(|types| types.kind == "HTTPRoute")
+        it.types
+            .as_ref()
+            .is_some_and(|types| types.kind == "HTTPRoute")
     });
     let rules = route.expect("an HTTPRoute").data["spec"]["rules"].clone();
     for rule in rules.as_array().expect("rules") {
-        let path = rule["matches"][0]["path"]["value"].as_str().expect("a path");
+        let path = rule["matches"][0]["path"]["value"]
+            .as_str()
+            .expect("a path");
         let endless = rule["timeouts"]["request"] == "0s";
         assert_eq!(endless, path.starts_with("/ws"), "{path}");
     }
@@ -209,8 +236,13 @@ fn a_route_never_ends_a_socket() {
 
 #[test]
 fn no_secret_of_somebody_else_reaches_a_config_map() {
-    let secret = [("host", "secret-host:1"), ("username", "secret-user"), ("password", "secret-password"), ("vhost", "secret-vhost")]
-        .map(|(key, value)| (key.to_owned(), value.as_bytes().to_vec()));
+    let secret = [
+        ("host", "secret-host:1"),
+        ("username", "secret-user"),
+        ("password", "secret-password"),
+        ("vhost", "secret-vhost"),
+    ]
+    .map(|(key, value)| (key.to_owned(), value.as_bytes().to_vec()));
     let secrets: BTreeMap<_, BTreeMap<_, _>> = [("s".to_owned(), secret.into())].into();
     let external = json!({"mode": "External", "external": {"secretRef": {"name": "s"}}});
     let spec = json!({
@@ -229,9 +261,17 @@ fn names_and_selectors_do_not_depend_on_the_version() {
         let all: Vec<_> = resources
             .deployments
             .iter()
-            .map(|it| (it.metadata.name.clone(), json!(it.spec.as_ref().map(|spec| &spec.selector))))
+            .map(|it| {
+                (
+                    it.metadata.name.clone(),
+                    json!(it.spec.as_ref().map(|spec| &spec.selector)),
+                )
+            })
             .collect();
         all
     };
-    assert_eq!(identity(json!({})), identity(json!({"version": "9.9.9", "size": "large"})));
+    assert_eq!(
+        identity(json!({})),
+        identity(json!({"version": "9.9.9", "size": "large"}))
+    );
 }

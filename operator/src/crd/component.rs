@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::Quantities;
@@ -53,7 +53,7 @@ pub struct Component {
     pub autoscaling: Autoscaling,
     /// Merged last into the pod template: `metadata.labels`, `metadata.annotations` and the
     /// scheduling fields of `spec`. What would weaken a pod's hardening is refused.
-    #[schemars(extend("type" = "object", "x-kubernetes-preserve-unknown-fields" = true))]
+    #[schemars(schema_with = "anything")]
     pub pod_overrides: BTreeMap<String, serde_json::Value>,
 }
 
@@ -153,4 +153,9 @@ pub enum AutoscalingType {
     None,
     Hpa,
     Keda,
+}
+
+/// An object whose fields the API server neither knows nor drops.
+fn anything(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true })
 }
