@@ -9,6 +9,7 @@ use kube::api::ObjectMeta;
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
+use crate::build::meta::OWNER_UID;
 use crate::crd::GROUP;
 use crate::digest;
 use crate::kinds::{Kind, Watch};
@@ -17,8 +18,6 @@ use crate::kinds::{Kind, Watch};
 pub const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "chat-operator");
 /// The label with the name of the ChatCluster.
 pub const INSTANCE: &str = "app.kubernetes.io/instance";
-/// The annotation of objects that outlive their ChatCluster.
-pub const OWNER_UID: &str = "chatcluster.io/owner-uid";
 
 /// Which ChatCluster.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -113,7 +112,9 @@ impl Children {
         let mut inner = self.lock();
         let mut here = inner.of.iter_mut().filter(|(chat, children)| {
             Some(&chat.namespace) == metadata.namespace.as_ref()
-                && children.get(&key).is_some_and(|it| Some(&it.uid) == metadata.uid.as_ref())
+                && children
+                    .get(&key)
+                    .is_some_and(|it| Some(&it.uid) == metadata.uid.as_ref())
         });
         let (chat, children) = here.next()?;
         children.remove(&key);

@@ -160,7 +160,7 @@ impl Candidate {
             }
             Some(mut lease) => {
                 self.look(&lease, begin);
-                if !self.may_take(lease.spec.as_ref(), begin) {
+                if !may_take(lease.spec.as_ref(), &self.identity, self.silence(begin)) {
                     self.leadership.until(0);
                     return Ok(false);
                 }
@@ -193,20 +193,23 @@ impl Candidate {
         }
     }
 
-    fn may_take(&self, spec: Option<&LeaseSpec>, now: u64) -> bool {
-        let holder = spec.and_then(|spec| spec.holder_identity.as_deref());
-        let Some(holder) = holder.filter(|holder| !holder.is_empty()) else {
-            return true;
-        };
-        let length = spec
-            .and_then(|spec| spec.lease_duration_seconds)
-            .and_then(|seconds| u64::try_from(seconds).ok())
-            .map_or(millis(DURATION), |seconds| seconds * 1000);
-        let silent = self
-            .seen
-            .as_ref()
-            .map_or(0, |seen| now.saturating_sub(seen.at));
-        holder == self.identity || silent > length
+    /// For how long the holder was not heard of.
+    fn silence(&self, now: u64) -> u64 {
+        let seen = self.seen.as_ref();
+        seen.map_or(0, |seen| now.saturating_sub(seen.at))
+    }
+}
+
+/// Whether a Lease is free for this one, whose holder was silent for so many milliseconds.
+fn may_take(spec: Option<&LeaseSpec>, identity: &str, silence: u64) -> bool {
+    let holder = spec.and_then(|spec| spec.holder_identity.as_deref());
+    let length = spec
+        .and_then(|spec| spec.lease_duration_seconds)
+        .and_then(|seconds| u64::try_from(seconds).ok())
+        .map_or(millis(DURATION), |seconds| seconds * 1000);
+    match holder {
+        None | Some("") => true,
+        Some(holder) => holder == identity || silence > length,
     }
 }
 
@@ -230,5 +233,57 @@ fn taken(before: Option<&LeaseSpec>, identity: &str) -> LeaseSpec {
         },
         lease_transitions: Some(before.lease_transitions.unwrap_or(0) + i32::from(!renewal)),
         ..before
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_that_nobody_holds_is_free() {
+        assert!(may_take(None, "me", 0));
+        assert!(may_take(Some(&LeaseSpec::default()), "me", 0));
+        let released = LeaseSpec {
+            holder_identity: Some(String::new()),
+            ..LeaseSpec::default()
+        };
+        assert!(may_take(Some(&released), "me", 0));
+    }
+
+    #[test]
+    fn a_lease_of_another_is_free_when_it_was_silent_for_longer_than_it_lasts() {
+        let theirs = taken(None, "other");
+        assert!(!may_take(Some(&theirs), "me", 0));
+        assert!(!may_take(Some(&theirs), "me", 15_000));
+        assert!(may_take(Some(&theirs), "me", 15_001));
+        assert!(may_take(Some(&theirs), "other", 0));
+    }
+
+    #[test]
+    fn a_renewal_is_no_transition() {
+        let first = taken(None, "me");
+        assert_eq!(first.lease_transitions, Some(1));
+        let renewed = taken(Some(&first), "me");
+        assert_eq!(renewed.lease_transitions, Some(1));
+        assert_eq!(renewed.acquire_time, first.acquire_time);
+        let lost = taken(Some(&renewed), "other");
+        assert_eq!(lost.lease_transitions, Some(2));
+        assert_eq!(lost.holder_identity.as_deref(), Some("other"));
+    }
+
+    #[test]
+    fn who_never_led_may_not_write_and_who_is_alone_may() {
+        assert!(!Leadership::none().holds());
+        assert!(Leadership::alone().holds());
+    }
+
+    #[test]
+    fn a_leadership_ends_by_itself() {
+        let leadership = Leadership::none();
+        leadership.until(now() + 60_000);
+        assert!(leadership.holds());
+        leadership.until(now());
+        assert!(!leadership.holds());
     }
 }

@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use kube::Client;
 use kube::api::{
-    Api, DeleteParams, DynamicObject, ObjectMeta, Patch, PatchParams, Preconditions, PropagationPolicy,
+    Api, DeleteParams, DynamicObject, ObjectMeta, Patch, PatchParams, Preconditions,
+    PropagationPolicy,
 };
 use serde_json::{Value, json};
+use tracing::Instrument;
 
 use super::plan::Desired;
-use crate::children::{OWNER_UID, Owner, owner_of};
+use crate::build::meta::OWNER_UID;
+use crate::children::{Owner, owner_of};
 use crate::controller::Chat;
 use crate::digest::MANAGER;
 use crate::kinds::Kind;
@@ -135,7 +138,10 @@ pub async fn create(client: &Client, chat: &Chat, desired: &Desired) -> Result<S
 fn was_kept_for(metadata: &ObjectMeta, uid: &str) -> bool {
     let annotations = metadata.annotations.as_ref();
     metadata.owner_references.as_ref().is_none_or(Vec::is_empty)
-        && annotations.and_then(|all| all.get(OWNER_UID)).map(String::as_str) == Some(uid)
+        && annotations
+            .and_then(|all| all.get(OWNER_UID))
+            .map(String::as_str)
+            == Some(uid)
 }
 
 /// Applies an object over the one with this uid.
@@ -228,7 +234,8 @@ where
 {
     let mut attempt = 0;
     loop {
-        let error = match tokio::time::timeout(CALL, make()).await {
+        let span = tracing::info_span!("call", action, %object, attempt);
+        let error = match tokio::time::timeout(CALL, make().instrument(span)).await {
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(source)) => Error::Call {
                 action,

@@ -64,7 +64,10 @@ impl Place {
     /// The same on a control plane of the test's own, which goes as a whole.
     pub async fn on(access: Access) -> Result<Self> {
         let accounts: Api<ServiceAccount> = Api::namespaced(access.client().await?, "default");
-        await_until("pods are admitted", PATIENCE, async || Ok(accounts.get_opt("default").await?)).await?;
+        await_until("pods are admitted", PATIENCE, async || {
+            Ok(accounts.get_opt("default").await?)
+        })
+        .await?;
         Self::within(access, "default".to_owned()).await
     }
 
@@ -100,16 +103,21 @@ impl Place {
     /// Starts an operator for the whole cluster, with the rights for that.
     pub async fn cluster_operator(&self) -> Result<Operator> {
         let metadata = json!({"name": ACCOUNT});
-        let role: ClusterRole =
-            serde_json::from_value(json!({"metadata": metadata, "rules": rules("--cluster").await?}))?;
+        let role: ClusterRole = serde_json::from_value(
+            json!({"metadata": metadata, "rules": rules("--cluster").await?}),
+        )?;
         let binding: ClusterRoleBinding = serde_json::from_value(json!({
             "metadata": metadata,
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": ACCOUNT},
             "subjects": [{"kind": "ServiceAccount", "name": ACCOUNT, "namespace": self.name()}],
         }))?;
         let parameters = PostParams::default();
-        Api::all(self.client.clone()).create(&parameters, &role).await?;
-        Api::all(self.client.clone()).create(&parameters, &binding).await?;
+        Api::all(self.client.clone())
+            .create(&parameters, &role)
+            .await?;
+        Api::all(self.client.clone())
+            .create(&parameters, &binding)
+            .await?;
         Operator::start(&self.kubeconfig, &self.access.folder, None, self.name())
     }
 

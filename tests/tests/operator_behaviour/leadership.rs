@@ -28,7 +28,12 @@ async fn pair(place: &Place) -> Result<(Operator, Operator)> {
 #[tokio::test]
 async fn the_one_that_stands_by_is_live_and_ready_and_writes_nothing() -> Result<()> {
     let place = Place::new().await?;
-    let (_first, second) = pair(&place).await?;
+    let (first, second) = pair(&place).await?;
+    let leads = async |operator: &Operator| -> Result<bool> {
+        let text = operator.get("/metrics").await?;
+        Ok(text.lines().any(|line| line == "chat_operator_leader 1"))
+    };
+    ensure!(leads(&first).await? && !leads(&second).await?);
     for path in ["/livez", "/readyz", "/metrics"] {
         assert_eq!(second.status_of(path).await?, 200);
     }

@@ -110,6 +110,11 @@ impl Operator {
         Ok(format!("http://{address}"))
     }
 
+    pub async fn get(&self, path: &str) -> Result<String> {
+        let url = format!("{}{path}", self.url().await?);
+        Ok(reqwest::get(url).await?.error_for_status()?.text().await?)
+    }
+
     pub async fn status_of(&self, path: &str) -> Result<u16> {
         let url = format!("{}{path}", self.url().await?);
         Ok(reqwest::get(url).await?.status().as_u16())

@@ -104,11 +104,6 @@ impl Proxy {
         self.shared.writes.load(Ordering::SeqCst)
     }
 
-    /// Calls that were no watch.
-    pub fn calls(&self) -> usize {
-        self.shared.calls.load(Ordering::SeqCst)
-    }
-
     /// Waits until nothing goes through any more.
     pub async fn silence(&self) {
         self.shared.silent.notified().await;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use chat_e2e::await_until;
 use chat_kube::audit::{Call, count};
+use serde_json::json;
 
 use super::harness::{Place, small};
 use super::process::PATIENCE;
@@ -100,5 +101,26 @@ async fn a_chat_costs_one_write_for_each_object_and_a_few_more() -> Result<()> {
         "{all} writes for {children} objects: {:#?}",
         count(&calls)
     );
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_rights_that_the_operator_prints_are_all_that_it_needs() -> Result<()> {
+    let place = Place::new().await?;
+    let mark = place.access.audit().mark()?;
+    let _operator = place.operator()?;
+    place.apply("demo", small()).await?;
+    place.ready("demo").await?;
+    let off = json!({"spec": {"security": {"networkPolicy": false}, "stopped": true}});
+    place.patch("demo", off).await?;
+    place.becomes("demo", "Ready", "False", "Stopped").await?;
+    falls_silent(&place).await?;
+    let calls = calls(&place, mark)?;
+    ensure!(
+        calls.len() > 50,
+        "the audit log knows the operator by another name"
+    );
+    let refused: Vec<_> = calls.iter().filter(|call| call.code == 403).collect();
+    ensure!(refused.is_empty(), "{refused:?}");
     Ok(())
 }

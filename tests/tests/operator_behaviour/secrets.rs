@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use chat_e2e::await_until;
+use kube::ResourceExt;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
@@ -169,4 +170,34 @@ async fn generated_passwords_outlive_restarts_and_edits_and_are_made_anew_when_d
     })
     .await
     .with_context(|| operator.log().unwrap_or_default())
+}
+
+#[tokio::test]
+async fn a_key_changes_in_steps_that_refuse_no_token() -> Result<()> {
+    let place = Place::new().await?;
+    let operator = place.operator()?;
+    place
+        .apply("demo", json!({"host": "chat.example.com"}))
+        .await?;
+    place.ready("demo").await?;
+    let secrets = place.api_of("Secret")?;
+    let before = secrets.get("demo-jwt").await?;
+    let request = json!({"metadata": {"annotations": {"chatcluster.io/rotate": "now"}}});
+    place.patch("demo", request).await?;
+    // The old key is accepted until the last token that it signed has expired, which is
+    // longer than a test may take.
+    let after = await_until("the new key signs", PATIENCE, async || {
+        let now = secrets.get("demo-jwt").await?;
+        let stage = now
+            .annotations()
+            .get("chatcluster.io/rotation-stage")
+            .cloned();
+        Ok((stage.as_deref() == Some("retiring")).then_some(now))
+    })
+    .await
+    .with_context(|| operator.log().unwrap_or_default())?;
+    let old = &before.data["data"]["JWT_KEY"];
+    assert_ne!(after.data["data"]["JWT_KEY"], *old);
+    assert_eq!(after.data["data"]["JWT_KEY_PREVIOUS"], *old);
+    place.ready("demo").await
 }
