@@ -61,7 +61,11 @@ fn strip(object: &mut Value) {
     // The server owns nothing here, and yet adds to what we do.
     let templates = object.pointer_mut("/spec/volumeClaimTemplates");
     let templates = templates.and_then(Value::as_array_mut);
-    for template in templates.into_iter().flatten().filter_map(Value::as_object_mut) {
+    for template in templates
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_object_mut)
+    {
         template.retain(|field, _| matches!(field.as_str(), "metadata" | "spec"));
         if let Some(spec) = template.get_mut("spec").and_then(Value::as_object_mut) {
             spec.remove("volumeMode");
@@ -248,7 +252,8 @@ mod tests {
 
     #[test]
     fn what_the_server_adds_to_a_claim_does_not_matter() {
-        let claim = json!({"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"]}});
+        let claim =
+            json!({"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"]}});
         let mut filled = claim.clone();
         filled["kind"] = json!("PersistentVolumeClaim");
         filled["status"] = json!({"phase": "Pending"});

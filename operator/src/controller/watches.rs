@@ -149,7 +149,11 @@ async fn follow(
                 Err(error) => error,
             };
             tracing::warn!(what, "watch: {error}");
-            failures = if last.elapsed() > WELL { 0 } else { failures + 1 };
+            failures = if last.elapsed() > WELL {
+                0
+            } else {
+                failures + 1
+            };
             last = Instant::now();
             let pause = Duration::from_millis(200) * 2_u32.pow(failures.min(5));
             let jitter = rand::random_range(0.8..1.2);
