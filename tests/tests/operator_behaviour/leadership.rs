@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::harness::{Place, small};
 use super::process::{Operator, PATIENCE};
+use super::quiet::falls_silent;
 
 async fn lease(place: &Place) -> Result<Value> {
     let leases = place.api("coordination.k8s.io", "v1", "Lease");
@@ -83,6 +84,8 @@ async fn one_that_was_asleep_when_its_lease_ran_out_never_writes_again() -> Resu
         )
         .await?;
     place.ready("demo").await?;
+    // Both are the same user: the one that leads must have said all that it has to say.
+    falls_silent(&place).await?;
     let mark = place.access.audit().mark()?;
     first.signal(Signal::SIGCONT)?;
     ensure!(

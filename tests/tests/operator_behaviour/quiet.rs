@@ -30,7 +30,7 @@ fn calls(place: &Place, mark: chat_kube::audit::Mark) -> Result<Vec<Call>> {
 }
 
 /// Passes when the operator called nobody for a while after it was ready.
-async fn falls_silent(place: &Place) -> Result<()> {
+pub async fn falls_silent(place: &Place) -> Result<()> {
     let audit = place.access.audit();
     await_until("five seconds without a call", PATIENCE, async || {
         let mark = audit.mark()?;
