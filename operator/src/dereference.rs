@@ -126,8 +126,11 @@ async fn read_own(
     children: &BTreeMap<Key, Child>,
     name: &str,
 ) -> Result<Option<Arc<Content>>, Error> {
-    if let Some(child) = children.get(&("Secret", name.to_owned())) {
-        context.secrets.expect(&key.namespace, name, child.version);
+    match children.get(&("Secret", name.to_owned())) {
+        Some(child) => context.secrets.expect(&key.namespace, name, child.version),
+        // It may have been deleted, and the other watch has not told yet: what was read
+        // before must not come back.
+        None => context.secrets.distrust(&key.namespace, name),
     }
     let read = context
         .secrets

@@ -1,5 +1,6 @@
 //! A whole chat client: outbox, reducer, reconnect and resume, without a screen.
 
+mod recording;
 mod session;
 mod state;
 
@@ -14,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 pub use state::{Outgoing, State};
 
 use crate::Person;
+use crate::history::{Function, Kind, Recorder};
 
 /// Connects at once and stays connected until it is stopped. A message that was
 /// given to [`ChatClient::send`] is kept until it is stored or refused.
@@ -26,7 +28,20 @@ pub struct ChatClient {
 
 impl ChatClient {
     pub fn start(person: &Person) -> Self {
-        let state = watch::Sender::new(State::default());
+        Self::run(person, State::default())
+    }
+
+    /// One whose doings are in the history.
+    pub fn recorded(person: &Person, recorder: &Recorder) -> Self {
+        let state = State {
+            process: Some(recorder.process(person.id)),
+            ..State::default()
+        };
+        Self::run(person, state)
+    }
+
+    fn run(person: &Person, state: State) -> Self {
+        let state = watch::Sender::new(state);
         let stop = CancellationToken::new();
         let task = tokio::spawn(session::run(person.clone(), state.clone(), stop.clone()));
         Self {
@@ -56,6 +71,26 @@ impl ChatClient {
             let mark = state.reads.entry(conversation_id).or_default();
             *mark = up_to.max(*mark);
         });
+    }
+
+    /// Says once that this user types, if it is connected.
+    pub fn types(&self, conversation_id: ConversationId) {
+        self.state
+            .send_modify(|state| *state.typed.entry(conversation_id).or_default() += 1);
+    }
+
+    /// Ends the session; the server closes the socket.
+    pub async fn sign_out(&self) -> anyhow::Result<()> {
+        let process = self.state.borrow().process.clone();
+        let note = |kind| {
+            if let Some(process) = &process {
+                process.write(&process.line(kind, Function::Revoke));
+            }
+        };
+        note(Kind::Invoke);
+        self.person.sign_out().await?;
+        note(Kind::Ok);
+        Ok(())
     }
 
     /// Closes the socket and stays away until [`ChatClient::go_online`].

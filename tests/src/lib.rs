@@ -5,8 +5,10 @@
 mod answer;
 mod await_until;
 mod chat;
+pub mod checker;
 mod client;
 mod forged;
+pub mod history;
 mod log;
 mod person;
 mod seed;

@@ -64,6 +64,12 @@ impl Log {
         self.events.range(..=self.top).map(|(_, event)| event)
     }
 
+    /// What follows `seq`, up to the first hole.
+    pub fn after(&self, seq: i64) -> impl Iterator<Item = &LogEvent> {
+        let rest = self.events.range(seq.min(self.top) + 1..self.top + 1);
+        rest.map(|(_, event)| event)
+    }
+
     pub fn messages(&self) -> impl Iterator<Item = &MessageView> {
         self.events().filter_map(|event| match event {
             LogEvent::Message { message, .. } => Some(message),

@@ -34,8 +34,10 @@ pub fn serve(chat: &Validated, service: Service) -> Settings {
     if service == Service::SocketHandler {
         set("MESSAGES_URL", url(Service::Messages));
         set("USERS_URL", url(Service::Users));
-        set("DRAIN_SECONDS", chat.drain_seconds.to_string());
         set("MAX_SOCKETS", chat.max_connections_per_pod.to_string());
+    }
+    if matches!(service, Service::SocketHandler | Service::Notifications) {
+        set("DRAIN_SECONDS", chat.drain_seconds.to_string());
     }
     if let Some(workload) = chat.parts.get(&Part::Service(service)) {
         set("LOG", workload.log_level.clone());

@@ -20,6 +20,7 @@ pub const TYPING_INTERVAL: Duration = Duration::from_secs(3);
 pub const HEARTBEAT: Duration = Duration::from_secs(25);
 pub const SOCKETS_PER_USER: usize = 10;
 pub const SOCKETS_PER_ADDRESS: usize = 50;
+pub const SOCKETS_PER_POD: usize = 20_000;
 /// Events waiting for one slow socket before it is closed with 4008.
 pub const OUT_QUEUE_EVENTS: usize = 256;
 pub const OUT_QUEUE: usize = 1024 * 1024;

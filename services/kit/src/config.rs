@@ -4,6 +4,7 @@
 use std::ffi::OsString;
 use std::fmt::Write;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use secrecy::SecretString;
@@ -72,6 +73,15 @@ pub struct HttpArgs {
     /// Name of this process in leases and queues; a random one when not set.
     #[arg(long, env = "POD_NAME", default_value_t = uuid::Uuid::new_v4().simple().to_string())]
     pub pod_name: String,
+    /// Seconds that open requests and sockets get to end after SIGTERM. The grace
+    /// period of the pod must be 5 s longer.
+    #[arg(
+        long,
+        env = "DRAIN_SECONDS",
+        default_value_t = 25,
+        value_parser = clap::value_parser!(u64).range(1..=3600)
+    )]
+    pub drain_seconds: u64,
     /// Which log lines to print, such as `info` or `info,sqlx=warn`.
     #[arg(long, env = "LOG", default_value = "info")]
     pub log: String,
@@ -81,6 +91,10 @@ pub struct HttpArgs {
 }
 
 impl HttpArgs {
+    pub fn drain(&self) -> Duration {
+        Duration::from_secs(self.drain_seconds)
+    }
+
     pub fn secure_cookies(&self) -> bool {
         self.public_origins
             .iter()

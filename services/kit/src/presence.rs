@@ -27,8 +27,6 @@ const RETRY: Duration = Duration::from_secs(1);
 /// A Redis that lost everything has every lease again after these seconds: one
 /// renewal, and a second more because seconds are counted whole.
 const SETTLE: u64 = 7;
-/// A pod that stops keeps its lease this long for the sockets that it still has.
-const DRAIN: Duration = Duration::from_secs(25);
 const COMMAND: Duration = Duration::from_millis(500);
 /// Notes under way at once when Redis has to be filled again.
 const NOTES: usize = 64;
@@ -316,9 +314,9 @@ impl Presence {
     }
 
     /// Renews the lease, and writes everything again when Redis lost it. After
-    /// `stop` it goes on until the last socket has closed, then gives the lease
-    /// back instead of letting it run out.
-    pub async fn keep(self, stop: CancellationToken) {
+    /// `stop` it goes on until the last socket has closed, for no longer than
+    /// `drain`, then gives the lease back instead of letting it run out.
+    pub async fn keep(self, stop: CancellationToken, drain: Duration) {
         let mut wait = Duration::ZERO;
         loop {
             tokio::select! {
@@ -326,7 +324,7 @@ impl Presence {
                 () = tokio::time::sleep(wait) => wait = self.renew_or_retry().await,
             }
         }
-        let end = Instant::now() + DRAIN;
+        let end = Instant::now() + drain;
         let mut renew = Instant::now();
         while !self.held().is_empty() && Instant::now() < end {
             if Instant::now() >= renew {

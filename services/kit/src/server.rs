@@ -35,9 +35,7 @@ pub use same_site::{has_origin_of, is_same_site};
 
 /// A request that takes longer is answered with 504.
 const REQUEST: Duration = Duration::from_secs(30);
-/// Open requests and sockets get this long to end, of a grace of 30 s.
-const DRAIN: Duration = Duration::from_secs(25);
-/// … and then publishers and consumers this long.
+/// When requests and sockets have ended, publishers and consumers get this long.
 const LAST: Duration = Duration::from_secs(4);
 
 /// What all services are made of. Build the parts, then call [`Process::serve`].
@@ -179,7 +177,7 @@ impl Process {
         );
         let deadline = async {
             self.stop.cancelled().await;
-            tokio::time::sleep(DRAIN).await;
+            tokio::time::sleep(self.http.drain()).await;
         };
         let served = async {
             server.await;

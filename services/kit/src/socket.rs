@@ -33,6 +33,9 @@ pub struct SocketArgs {
     /// Sockets that one address may have on this pod.
     #[arg(long, env = "SOCKETS_PER_ADDRESS", default_value_t = limits::SOCKETS_PER_ADDRESS)]
     pub sockets_per_address: usize,
+    /// Sockets that this pod accepts; more are sent to another one.
+    #[arg(long, env = "MAX_SOCKETS", default_value_t = limits::SOCKETS_PER_POD)]
+    pub max_sockets: usize,
     /// Seconds between two heartbeats of a socket, at most 25.
     #[arg(
         long,

@@ -62,7 +62,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     );
     let leases = Leases::new(&settings.redis, &settings.http.cluster)?;
     let presence = Presence::new(leases, &settings.http.pod_name, publisher);
-    process.spawn(presence.clone().keep(stop.clone()));
+    process.spawn(presence.clone().keep(stop.clone(), settings.http.drain()));
 
     let hub = Hub::new(settings.sockets);
     process.spawn(hub.clone().turn(identity.clone(), stop.clone()));

@@ -13,16 +13,21 @@ use crate::hub::Hub;
 
 /// Each socket adds this to the time over which all move …
 const EACH: Duration = Duration::from_millis(5);
-/// … within these bounds. The process has 25 s in all.
+/// … but for no less than this …
 const SHORTEST: Duration = Duration::from_millis(500);
-const LONGEST: Duration = Duration::from_secs(15);
+/// … and no more than this share of the time that the process has in all.
+const LONGEST: f64 = 0.6;
 
-/// After `stop`, tells every socket when to reconnect, and closes it then.
-pub async fn drain(hub: Arc<Hub>, stop: CancellationToken) {
+/// After `stop`, tells every socket when to reconnect, and closes it then; all of
+/// them well within `time`.
+pub async fn drain(hub: Arc<Hub>, stop: CancellationToken, time: Duration) {
     stop.cancelled().await;
     let mailboxes = hub.stop();
     let started = Instant::now();
-    let span = (EACH * u32::try_from(mailboxes.len()).unwrap_or(u32::MAX)).clamp(SHORTEST, LONGEST);
+    let sockets = u32::try_from(mailboxes.len()).unwrap_or(u32::MAX);
+    let span = EACH
+        .saturating_mul(sockets)
+        .clamp(SHORTEST, time.mul_f64(LONGEST).max(SHORTEST));
     let mut moves: Vec<_> = mailboxes
         .into_iter()
         .map(|mailbox| (span.mul_f64(rand::random_range(0.0..1.0)), mailbox))

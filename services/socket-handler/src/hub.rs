@@ -30,6 +30,8 @@ struct Index {
     users: HashMap<UserId, Local>,
     conversations: HashMap<ConversationId, Conversation>,
     addresses: HashMap<IpAddr, usize>,
+    /// Sockets of all users.
+    open: usize,
     /// Of the messages database, as last heard.
     epoch: Option<String>,
     /// Counts the changes of all conversations.
@@ -59,6 +61,8 @@ struct Conversation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoPlace {
     TooMany,
+    /// Another pod may have one.
+    Full,
     Stopping,
 }
 
@@ -115,7 +119,11 @@ impl Hub {
         {
             return Err(NoPlace::TooMany);
         }
+        if index.open >= self.limits.max_sockets {
+            return Err(NoPlace::Full);
+        }
         let mailbox = Arc::new(mailbox);
+        index.open += 1;
         *index.addresses.entry(mailbox.address).or_default() += 1;
         index
             .users
@@ -315,6 +323,7 @@ impl Index {
     }
 
     fn remove(&mut self, mailbox: &Arc<Mailbox>) {
+        self.open -= 1;
         if let Entry::Occupied(mut count) = self.addresses.entry(mailbox.address) {
             *count.get_mut() -= 1;
             if *count.get() == 0 {

@@ -59,7 +59,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let fan_out = FanOut::new(hub.clone(), identity.clone(), messages.clone(), ready);
     let (stop, pod) = (process.stop.clone(), settings.http.pod_name.clone());
 
-    process.spawn(presence.clone().keep(stop.clone()));
+    process.spawn(presence.clone().keep(stop.clone(), settings.http.drain()));
     // Until the last socket has closed: pushes and the clock.
     let finish = process.finish();
     process.spawn(fan_out.clone().follow(consumers, pod, finish.clone()));
@@ -68,7 +68,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         let (wheel, identity) = (wheel.clone(), identity.clone());
         async move { wheel.turn(identity, finish).await }
     });
-    process.spawn(drain::drain(hub.clone(), stop));
+    process.spawn(drain::drain(hub.clone(), stop, settings.http.drain()));
 
     let (router, document) = router::router();
     let state = AppState {

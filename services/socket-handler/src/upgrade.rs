@@ -67,6 +67,7 @@ impl Upgrade {
             .register(&self.caller, self.address)
             .map_err(|no_place| match no_place {
                 NoPlace::TooMany => Problem::from(Code::TooManySockets),
+                NoPlace::Full => Problem::unavailable(anyhow::anyhow!("no socket is free")),
                 NoPlace::Stopping => Problem::unavailable(anyhow::anyhow!("stopping")),
             })?;
         // The event of its end may have come just before the place was taken.

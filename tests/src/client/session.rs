@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+use super::recording::Recording;
 use super::state::{Resync, State};
 use crate::socket::{ChatSocket, Incoming, Refused};
 use crate::{Log, Person};
@@ -23,20 +24,26 @@ const AFTER_ERROR: Duration = Duration::from_secs(1);
 pub(super) async fn run(person: Person, state: watch::Sender<State>, stop: CancellationToken) {
     let mut pause = FIRST_PAUSE;
     let mut changes = state.subscribe();
+    let mut recording = Recording::new(state.borrow().process.clone());
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             online = changes.wait_for(|state| !state.offline) => drop(online),
         }
+        recording.connects();
         match ChatSocket::open(&person).await {
             Ok(socket) => {
-                let ended = session(&person, &state, socket, &stop).await;
+                let ended = session(&person, &state, socket, &stop, &mut recording).await;
                 let code = *ended.as_ref().unwrap_or(&None);
                 state.send_modify(|state| {
                     state.connected = false;
+                    // Nobody would say when it ends.
+                    state.typing.clear();
                     state.closes.push(code);
                     state.signed_out = code == Some(close::REVOKED);
                 });
+                recording.shows(&state.borrow());
+                recording.ends();
                 if code == Some(close::REVOKED) || stop.is_cancelled() {
                     return;
                 }
@@ -49,6 +56,7 @@ pub(super) async fn run(person: Person, state: watch::Sender<State>, stop: Cance
                 }
             }
             Err(error) => {
+                recording.ends();
                 let status = error
                     .downcast_ref::<Refused>()
                     .map(|refused| refused.status);
@@ -76,18 +84,24 @@ async fn session(
     state: &watch::Sender<State>,
     mut socket: ChatSocket,
     stop: &CancellationToken,
+    recording: &mut Recording,
 ) -> anyhow::Result<Option<u16>> {
     let mut changes = state.subscribe();
-    let mut under_way = UnderWay::default();
+    let mut under_way = UnderWay {
+        typed: state.borrow().typed.clone(),
+        ..UnderWay::default()
+    };
     let silence = match socket.next(AGAIN).await? {
         Incoming::Frame(
             hello @ ServerFrame::Hello {
                 heartbeat_seconds, ..
             },
         ) => {
+            let reborn = recording.hears(&hello);
             state.send_modify(|state| {
                 state.connected = true;
                 state.connections += 1;
+                state.process = reborn.or(state.process.take());
                 state.apply(hello);
             });
             Duration::from_secs(heartbeat_seconds * 2)
@@ -97,6 +111,8 @@ async fn session(
     };
     let mut heard = Instant::now();
     loop {
+        state.send_if_modified(|state| state.end_typing(Instant::now()));
+        recording.shows(&state.borrow());
         let (frames, offline) = {
             let state = changes.borrow_and_update();
             (under_way.due(&state, Instant::now()), state.offline)
@@ -106,6 +122,7 @@ async fn session(
             return Ok(None);
         }
         for frame in &frames {
+            recording.says(frame);
             socket.send(frame).await?;
         }
         tokio::select! {
@@ -125,6 +142,7 @@ async fn session(
                 Incoming::Frame(frame) => {
                     heard = Instant::now();
                     under_way.heard(&frame);
+                    recording.hears(&frame);
                     let mut resync = None;
                     state.send_modify(|state| resync = state.apply(frame));
                     if let Some(resync) = resync {
@@ -143,6 +161,7 @@ struct UnderWay {
     sends: HashMap<ConversationId, (ClientId, Instant)>,
     resumes: HashMap<ConversationId, Instant>,
     reads: HashMap<ConversationId, (i64, Instant)>,
+    typed: HashMap<ConversationId, u32>,
 }
 
 impl UnderWay {
@@ -199,6 +218,14 @@ impl UnderWay {
                 frames.push(ClientFrame::MessageRead {
                     conversation_id,
                     up_to,
+                });
+            }
+        }
+        for (&conversation_id, &times) in &state.typed {
+            if self.typed.insert(conversation_id, times) != Some(times) {
+                frames.push(ClientFrame::Typing {
+                    conversation_id,
+                    active: true,
                 });
             }
         }

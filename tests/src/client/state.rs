@@ -1,10 +1,17 @@
 //! What the client knows, and how a frame changes it.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::Duration;
 
 use chat_events::{ClientId, Code, ConversationId, LogEvent, Position, ServerFrame, UserId};
 
+use tokio::time::Instant;
+
 use crate::Log;
+use crate::history::Process;
+
+/// Typing that is not said again ends then, so that it is gone within 6 s.
+const TYPING: Duration = Duration::from_secs(5);
 
 /// A message that is neither stored nor refused yet.
 #[derive(Clone, Debug)]
@@ -24,7 +31,10 @@ pub struct State {
     pub refused: HashMap<ClientId, Code>,
     /// Marks that this reader wants to have.
     pub reads: HashMap<ConversationId, i64>,
-    pub typing: HashMap<(ConversationId, UserId), bool>,
+    /// Who types, and until when that is shown.
+    pub typing: HashMap<(ConversationId, UserId), Instant>,
+    /// How often this user began to type.
+    pub typed: HashMap<ConversationId, u32>,
     /// The user wants to be away.
     pub offline: bool,
     pub connected: bool,
@@ -38,6 +48,8 @@ pub struct State {
     /// The session was ended; the client will not come back.
     pub signed_out: bool,
     pub epoch: Option<String>,
+    /// Its hand in the history, when it has one.
+    pub process: Option<Process>,
 }
 
 impl State {
@@ -79,7 +91,12 @@ impl State {
                 user_id,
                 active,
             } => {
-                self.typing.insert((conversation_id, user_id), active);
+                let key = (conversation_id, user_id);
+                if active {
+                    self.typing.insert(key, Instant::now() + TYPING);
+                } else {
+                    self.typing.remove(&key);
+                }
             }
             ServerFrame::ConversationCreated {
                 conversation_id, ..
@@ -103,6 +120,13 @@ impl State {
             .entry(event.conversation_id())
             .or_default()
             .apply(event);
+    }
+
+    /// Whether that changed anything.
+    pub fn end_typing(&mut self, now: Instant) -> bool {
+        let before = self.typing.len();
+        self.typing.retain(|_, until| now < *until);
+        self.typing.len() < before
     }
 
     fn hear_of(&mut self, positions: &[Position]) {

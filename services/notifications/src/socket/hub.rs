@@ -56,7 +56,7 @@ impl Hub {
         let user = mailbox.peer.map(|member| member.user);
         let mut guard = self.sockets();
         let sockets = &mut *guard;
-        if sockets.stopping {
+        if sockets.stopping || sockets.all.len() >= self.limits.max_sockets {
             return Err(Code::Unavailable.into());
         }
         let of_user = user

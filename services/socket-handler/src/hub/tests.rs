@@ -17,6 +17,7 @@ fn hub() -> Arc<Hub> {
     Hub::new(SocketArgs {
         sockets_per_user: 10,
         sockets_per_address: 50,
+        max_sockets: 60,
         heartbeat_seconds: 20,
     })
 }
@@ -203,6 +204,23 @@ fn the_eleventh_socket_of_a_user_finds_no_place() {
         hub.add(Caller::at_socket(ann)).err(),
         Some(NoPlace::TooMany)
     );
+}
+
+#[test]
+fn a_full_pod_has_no_place_until_a_socket_closes() {
+    let hub = hub();
+    let at = |last: u8| {
+        let mut mailbox = Caller::at_socket(UserId::generate());
+        mailbox.address = [127, 0, 1, last].into();
+        mailbox
+    };
+    let mut sockets: Vec<_> = (0..60)
+        .map(|last| hub.add(at(last)).expect("there is a place"))
+        .collect();
+    assert_eq!(hub.add(at(60)).err(), Some(NoPlace::Full));
+    sockets.pop();
+    sockets.push(hub.add(at(60)).expect("a place is free again"));
+    assert_eq!(hub.add(at(61)).err(), Some(NoPlace::Full));
 }
 
 #[test]

@@ -70,6 +70,7 @@ fn pod_with(waiting: usize) -> Pod {
     let hub = Hub::new(SocketArgs {
         sockets_per_user: 10,
         sockets_per_address: 50,
+        max_sockets: 60,
         heartbeat_seconds: 20,
     });
     // Nobody listens there: messages is away.

@@ -24,6 +24,7 @@ pub use chat_e2e::{SignedIn as Person, StandInAuth as Auth};
 
 pub const ORIGIN: &str = "http://localhost:8080";
 pub const DEADLINE: Duration = Duration::from_secs(20);
+pub const DRAIN: Duration = Duration::from_secs(25);
 
 pub struct Stack {
     pub auth: Auth,
@@ -190,7 +191,7 @@ impl Stack {
     pub async fn pod(&self, name: &str) -> Pod {
         let presence = Presence::new(self.leases(), name, self.publisher.clone());
         let stop = CancellationToken::new();
-        let keep = tokio::spawn(presence.clone().keep(stop.clone()));
+        let keep = tokio::spawn(presence.clone().keep(stop.clone(), DRAIN));
         Pod {
             presence,
             stop,

@@ -7,7 +7,7 @@ use chat_kit::broker::Publisher;
 use chat_kit::presence::Presence;
 use tokio_util::sync::CancellationToken;
 
-use crate::harness::{Person, Stack, registered, until, within};
+use crate::harness::{DRAIN, Person, Stack, registered, until, within};
 
 /// Row 20.
 const SOON: Duration = Duration::from_secs(2);
@@ -205,7 +205,7 @@ async fn a_hint_that_is_lost_is_made_up_for() {
     // Nobody takes what this pod publishes.
     let (nowhere, _taken) = Publisher::pair(1);
     let silent = Presence::new(stack.leases(), "silent", nowhere);
-    let kept = tokio::spawn(silent.clone().keep(CancellationToken::new()));
+    let kept = tokio::spawn(silent.clone().keep(CancellationToken::new(), DRAIN));
     for (open, expected) in [(true, "online"), (false, "offline")] {
         for person in [&ada, &bob] {
             if open {
