@@ -1,0 +1,77 @@
+//! I13: typing is told only of somebody who types, is shown for 6 s at most, and is
+//! stored nowhere.
+
+use std::collections::HashMap;
+
+use super::{Verdict, broken};
+use crate::history::{At, ClientIx, Conversation, History, Level, UserIx};
+
+const BOUND: u64 = 6_000_000;
+/// A client that wants to look every second gets to it a little later.
+const SLACK: u64 = 1_000_000;
+
+pub fn check(history: &History) -> Verdict {
+    let mut facts = 0;
+    for conversation in &history.conversations {
+        facts += typing(history, conversation)?;
+    }
+    Ok(facts)
+}
+
+fn typing(history: &History, conversation: &Conversation) -> Verdict {
+    let id = conversation.id;
+    let mut said: HashMap<UserIx, u64> = HashMap::new();
+    let mut shown: HashMap<(ClientIx, UserIx), u64> = HashMap::new();
+    for frame in &conversation.typing {
+        let user = history.user(frame.by);
+        match frame.level {
+            Level::Said => {
+                if frame.active {
+                    said.insert(frame.by, frame.t);
+                }
+            }
+            Level::Heard if frame.active => {
+                let last = said.get(&frame.by);
+                if last.is_none_or(|last| last + BOUND + SLACK < frame.t) {
+                    broken!(
+                        "{} heard at {} that user {user} types in {id}; the last time the user said so was {}",
+                        history.name(frame.client),
+                        At(frame.t),
+                        last.map_or_else(|| "never".to_owned(), |last| At(*last).to_string())
+                    );
+                }
+            }
+            Level::Heard => {}
+            Level::Shown => {
+                let key = (frame.client, frame.by);
+                let before = if frame.active {
+                    shown.insert(key, frame.t)
+                } else {
+                    shown.remove(&key)
+                };
+                if let Some(since) = before.filter(|since| since + BOUND + SLACK < frame.t) {
+                    broken!(
+                        "{} showed user {user} as typing in {id} from {} to {}",
+                        history.name(frame.client),
+                        At(since),
+                        At(frame.t)
+                    );
+                }
+            }
+            Level::Stored => broken!("the typing of user {user} in {id} is stored"),
+        }
+    }
+    for ((client, user), since) in &shown {
+        let end = history.client(*client).last;
+        if since + BOUND + SLACK < end {
+            broken!(
+                "{} shows user {} as typing in {id} from {} to its end at {}",
+                history.name(*client),
+                history.user(*user),
+                At(*since),
+                At(end)
+            );
+        }
+    }
+    Ok(conversation.typing.len() as u64)
+}

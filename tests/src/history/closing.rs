@@ -1,0 +1,313 @@
+//! The end of a run: wait until everything has settled, then read it all once more,
+//! through the tables, over HTTP and on fresh sockets.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use chat_events::{ClientId, ConversationId, LogEvent, MessageId, Service, UserId};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::record::{Entry, Function, Hash, Kind, Record, Via};
+use super::recorder::{Process, Recorder};
+use crate::{Chat, ChatClient, Person, await_until};
+
+/// Reads everything into the history. What does not settle within `limit` is read as
+/// it is: the checker says what is wrong with it.
+pub async fn close(
+    chat: &Chat,
+    recorder: &Recorder,
+    clients: &[&ChatClient],
+    limit: Duration,
+) -> anyhow::Result<()> {
+    let fresh: Vec<ChatClient> = clients
+        .iter()
+        .map(|client| ChatClient::recorded(&client.person, recorder))
+        .collect();
+    let all: Vec<&ChatClient> = clients.iter().copied().chain(&fresh).collect();
+    let mut messages = chat.database(Service::Messages).await?;
+    let mut notifications = chat.database(Service::Notifications).await?;
+    // In vain is an answer as well.
+    let _ = await_until("everything to settle", limit, async || {
+        let (tops, notices) = expected(&mut messages).await?;
+        let at_the_end = |client: &&ChatClient| {
+            let state = client.state();
+            let mut logs = state.logs.iter();
+            state.outbox.is_empty()
+                && logs.all(|(id, log)| tops.iter().any(|top| *top == (*id, log.top())))
+        };
+        let there: i64 = sqlx::query_scalar("select count(*) from notices")
+            .fetch_one(&mut notifications)
+            .await?;
+        Ok((all.iter().all(at_the_end) && there == notices).then_some(()))
+    })
+    .await;
+    let found = Finder(recorder.harness());
+    for client in &all {
+        found.view(client)?;
+    }
+    found.logs(&mut messages).await?;
+    found.notices(&mut notifications).await?;
+    found.accounts(chat).await?;
+    for service in Service::ALL {
+        if service.has_database() {
+            found.outbox(chat, service).await?;
+        }
+    }
+    found.dead_letters(chat).await?;
+    for client in clients {
+        let person = &client.person;
+        let conversations: Vec<_> = client.state().logs.keys().copied().collect();
+        for conversation in conversations {
+            page(recorder, person, conversation).await?;
+            found.unread(person, conversation).await?;
+        }
+        found.presence(person, person.id).await?;
+    }
+    for client in fresh {
+        client.stop().await?;
+    }
+    Ok(())
+}
+
+type Top = (ConversationId, i64);
+
+/// Where each log ends, and how many notices there must be.
+async fn expected(messages: &mut PgConnection) -> anyhow::Result<(Vec<Top>, i64)> {
+    let tops: Vec<(Uuid, i64)> = sqlx::query_as("select id, last_seq from conversations")
+        .fetch_all(&mut *messages)
+        .await?;
+    let notices = sqlx::query_scalar(
+        "select count(*) from messages n join members m
+         on m.conversation_id = n.conversation_id and m.user_id <> n.sender_id",
+    )
+    .fetch_one(messages)
+    .await?;
+    let tops = tops.into_iter().map(|(id, seq)| (id.into(), seq)).collect();
+    Ok((tops, notices))
+}
+
+/// The whole log over HTTP, as a reader who knows nothing yet.
+async fn page(
+    recorder: &Recorder,
+    person: &Person,
+    conversation: ConversationId,
+) -> anyhow::Result<()> {
+    let reader = Finder(recorder.process(person.id));
+    let mut after = 0;
+    loop {
+        let path = format!("/api/messages/events?conversation={conversation}&after={after}");
+        let page = person.get(&path).await?.expect(200)?;
+        let events: Vec<LogEvent> =
+            serde_json::from_value(page["events"].clone()).context("not a page of events")?;
+        for event in &events {
+            after = event.seq();
+            reader.note(None, |line| Record {
+                via: Some(Via::Rest),
+                ..line.of_log(event)
+            });
+        }
+        if page["complete"] != false {
+            reader.position(
+                Via::Rest,
+                conversation,
+                page["seq"].as_i64().context("no seq")?,
+            );
+            return Ok(());
+        }
+    }
+}
+
+struct Finder(Process);
+
+impl Finder {
+    fn note(&self, entry: Option<Entry>, fill: impl FnOnce(Record) -> Record) {
+        let line = Record {
+            entry,
+            ..self.0.line(Kind::Info, Function::Final)
+        };
+        self.0.write(&fill(line));
+    }
+
+    fn position(&self, via: Via, conversation: ConversationId, seq: i64) {
+        self.note(Some(Entry::Position), |line| Record {
+            via: Some(via),
+            conv: Some(conversation),
+            seq: Some(seq),
+            ..line
+        });
+    }
+
+    fn view(&self, client: &ChatClient) -> anyhow::Result<()> {
+        let state = client.state();
+        let process = state
+            .process
+            .clone()
+            .context("a client that is not recorded")?;
+        for (conversation, log) in &state.logs {
+            Self(process.clone()).position(Via::View, *conversation, log.top());
+        }
+        Ok(())
+    }
+
+    async fn logs(&self, messages: &mut PgConnection) -> anyhow::Result<()> {
+        let rows: Vec<(Uuid, i64, Uuid, Uuid, Uuid, String)> = sqlx::query_as(
+            "select conversation_id, seq, id, sender_id, client_id, content from messages",
+        )
+        .fetch_all(&mut *messages)
+        .await?;
+        for (conversation, seq, id, sender, client_id, content) in rows {
+            self.note(Some(Entry::Message), |line| Record {
+                via: Some(Via::Database),
+                conv: Some(ConversationId(conversation)),
+                seq: Some(seq),
+                message_id: Some(MessageId(id)),
+                by: Some(UserId(sender)),
+                client_id: Some(ClientId(client_id)),
+                hash: Some(Hash::of(&content)),
+                ..line
+            });
+        }
+        let rows: Vec<(Uuid, i64, Uuid, i64)> =
+            sqlx::query_as("select conversation_id, seq, user_id, up_to from reads")
+                .fetch_all(&mut *messages)
+                .await?;
+        for (conversation, seq, user, up_to) in rows {
+            self.note(Some(Entry::Read), |line| Record {
+                via: Some(Via::Database),
+                conv: Some(ConversationId(conversation)),
+                seq: Some(seq),
+                by: Some(UserId(user)),
+                up_to: Some(up_to),
+                ..line
+            });
+        }
+        let rows: Vec<(Uuid, Uuid, i64)> =
+            sqlx::query_as("select conversation_id, user_id, read_up_to from members")
+                .fetch_all(&mut *messages)
+                .await?;
+        for (conversation, user, up_to) in rows {
+            for entry in [Entry::Member, Entry::Mark] {
+                self.note(Some(entry), |line| Record {
+                    conv: Some(ConversationId(conversation)),
+                    by: Some(UserId(user)),
+                    up_to: Some(up_to),
+                    ..line
+                });
+            }
+        }
+        for (conversation, seq) in expected(messages).await?.0 {
+            self.position(Via::Database, conversation, seq);
+        }
+        Ok(())
+    }
+
+    async fn notices(&self, notifications: &mut PgConnection) -> anyhow::Result<()> {
+        let rows: Vec<(Uuid, Uuid, i64)> =
+            sqlx::query_as("select user_id, conversation_id, seq from notices")
+                .fetch_all(notifications)
+                .await?;
+        for (user, conversation, seq) in &rows {
+            self.note(Some(Entry::Notice), |line| Record {
+                conv: Some(ConversationId(*conversation)),
+                by: Some(UserId(*user)),
+                seq: Some(*seq),
+                ..line
+            });
+        }
+        self.count(Entry::Notice, None, rows.len() as i64);
+        Ok(())
+    }
+
+    async fn accounts(&self, chat: &Chat) -> anyhow::Result<()> {
+        let tables = [
+            (Service::Auth, "select id from accounts"),
+            (Service::Users, "select id from users"),
+            (
+                Service::Messages,
+                "select user_id from people where not deleted",
+            ),
+        ];
+        for (service, sql) in tables {
+            let mut database = chat.database(service).await?;
+            let users: Vec<Uuid> = sqlx::query_scalar(sql).fetch_all(&mut database).await?;
+            for user in users {
+                self.note(Some(Entry::Account), |line| Record {
+                    by: Some(UserId(user)),
+                    of: Some(service.name().to_owned()),
+                    ..line
+                });
+            }
+        }
+        Ok(())
+    }
+
+    async fn outbox(&self, chat: &Chat, service: Service) -> anyhow::Result<()> {
+        let mut database = chat.database(service).await?;
+        let waiting = sqlx::query_scalar(
+            "select count(*) from outbox
+             where (event ->> 'at')::timestamptz < now() - interval '10 s'",
+        )
+        .fetch_one(&mut database)
+        .await?;
+        self.count(Entry::Outbox, Some(service), waiting);
+        Ok(())
+    }
+
+    async fn dead_letters(&self, chat: &Chat) -> anyhow::Result<()> {
+        let mut count = 0;
+        for service in Service::ALL {
+            let listed = chat.command(service, &["dead-letters", "list"]).await?;
+            // Queue, reason, body; the last line counts them.
+            for line in listed.lines() {
+                let mut columns = line.splitn(3, '\t');
+                let (Some(queue), Some(_), Some(body)) =
+                    (columns.next(), columns.next(), columns.next())
+                else {
+                    continue;
+                };
+                count += 1;
+                self.note(Some(Entry::DeadLetter), |line| Record {
+                    of: Some(queue.to_owned()),
+                    hash: Some(Hash::of(body)),
+                    ..line
+                });
+            }
+        }
+        self.count(Entry::DeadLetter, None, count);
+        Ok(())
+    }
+
+    async fn unread(&self, person: &Person, conversation: ConversationId) -> anyhow::Result<()> {
+        let shown = person.conversation(conversation).await?;
+        let count = shown["unread"].as_i64().context("no unread")?;
+        self.note(Some(Entry::Unread), |line| Record {
+            conv: Some(conversation),
+            by: Some(person.id),
+            count: Some(count),
+            ..line
+        });
+        Ok(())
+    }
+
+    async fn presence(&self, reader: &Person, user: UserId) -> anyhow::Result<()> {
+        let shown = reader
+            .get(&format!("/api/users/{user}"))
+            .await?
+            .expect(200)?;
+        self.note(Some(Entry::Presence), |line| Record {
+            by: Some(user),
+            active: Some(shown["status"] == "online"),
+            ..line
+        });
+        Ok(())
+    }
+
+    fn count(&self, entry: Entry, of: Option<Service>, count: i64) {
+        self.note(Some(entry), |line| Record {
+            of: of.map(|service| service.name().to_owned()),
+            count: Some(count),
+            ..line
+        });
+    }
+}
