@@ -58,7 +58,9 @@ pub fn generate(seed: u64, size: Size, emit: impl FnMut(Record)) {
         notices: 0,
         end: SECOND + size.acts as u64 * GAP,
     };
-    let people: Vec<Person> = (0..size.people.max(2)).map(|_| world.person()).collect();
+    let people: Vec<Person> = (0..size.people.max(2))
+        .map(|number| world.person(number == 0))
+        .collect();
     for person in &people {
         world.lives(person);
     }

@@ -1,10 +1,11 @@
 //! The end of a run: wait until everything has settled, then read it all once more,
 //! through the tables, over HTTP and on fresh sockets.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::Context;
-use chat_events::{ClientId, ConversationId, LogEvent, MessageId, Service, UserId};
+use chat_events::{ClientId, ConversationId, LogEvent, MessageId, Service, UserId, topology};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -256,7 +257,11 @@ impl Finder {
 
     async fn dead_letters(&self, chat: &Chat) -> anyhow::Result<()> {
         let mut count = 0;
-        for service in Service::ALL {
+        let owners: BTreeSet<Service> = topology::queues()
+            .into_iter()
+            .map(|queue| queue.owner)
+            .collect();
+        for service in owners {
             let listed = chat.command(service, &["dead-letters", "list"]).await?;
             // Queue, reason, body; the last line counts them.
             for line in listed.lines() {

@@ -50,10 +50,10 @@ impl Life {
 
 impl<F: FnMut(Record)> World<F> {
     /// One client that stays to the end, and for some another one that signs out.
-    pub fn person(&mut self) -> Person {
+    pub fn person(&mut self, signs_out: bool) -> Person {
         let id = UserId(self.uuid());
         let mut lives = vec![self.life(id, None)];
-        if self.rng.random_bool(0.5) {
+        if signs_out || self.rng.random_bool(0.5) {
             let revoked = self.rng.random_range(self.end / 2..self.end);
             lives.push(self.life(id, Some(revoked)));
         }
