@@ -135,11 +135,12 @@ impl fmt::Display for Table<'_> {
         let history = self.history;
         writeln!(
             f,
-            "{} records, {} operations, {} clients, {} conversations",
+            "{} records, {} operations, {} clients, {} conversations, {} frames came again",
             history.records,
             history.operations,
             history.clients.len(),
-            history.conversations.len()
+            history.conversations.len(),
+            repeats::on_the_wire(history)
         )?;
         for (Invariant { name, says, .. }, verdict) in self.verdicts {
             match verdict {

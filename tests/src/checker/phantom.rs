@@ -1,8 +1,8 @@
-//! I2: each message that is seen anywhere was sent, by that sender, into that
-//! conversation, with that text.
+//! I2: each message that is seen anywhere was sent and not refused, by that sender,
+//! into that conversation, with that text.
 
 use super::{Verdict, broken};
-use crate::history::{At, Content, History};
+use crate::history::{At, Content, History, Outcome};
 
 pub fn check(history: &History) -> Verdict {
     for content in &history.contents {
@@ -19,6 +19,9 @@ pub fn check(history: &History) -> Verdict {
         let what = format_args!("message {message_id} with client_id {}", send.client_id);
         if send.invoked.is_none() {
             broken!("{what} was seen, and nobody sent it");
+        }
+        if send.outcome == Outcome::Refused {
+            broken!("{what} was refused, and is seen");
         }
         if by != send.by {
             broken!(

@@ -30,6 +30,7 @@ planted! {
     "I1" "a member's page lacks an acknowledged message" logs::not_on_a_page;
     "I1" "an acknowledged message is stored with another text" logs::another_text_stored;
     "I2" "a message appears that nobody sent" logs::never_sent;
+    "I2" "a refused message appears" logs::refused_and_seen;
     "I2" "a message has another sender" logs::another_sender;
     "I2" "a message arrives with another text" logs::another_text;
     "I2" "a message arrives in another conversation" logs::another_conversation;

@@ -1,7 +1,7 @@
 //! I3: a send becomes one message, and each view, page and table has it once.
 //! Repeats on the wire are a cost, not a fault.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{Verdict, broken};
 use crate::history::{At, ClientIx, Content, History, Place, SendIx};
@@ -55,4 +55,18 @@ fn one_message(history: &History) -> Verdict {
         }
     }
     Ok(history.contents.len() as u64)
+}
+
+/// Frames that told a client what it had heard already.
+pub fn on_the_wire(history: &History) -> usize {
+    let mut heard = HashSet::new();
+    let repeats = history.conversations.iter().map(|conversation| {
+        heard.clear();
+        let frames = conversation.sightings.iter();
+        let frames = frames.filter(|sighting| sighting.place == Place::Wire);
+        frames
+            .filter(|frame| !heard.insert((frame.client, frame.seq)))
+            .count()
+    });
+    repeats.sum()
 }

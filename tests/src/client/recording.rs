@@ -12,7 +12,7 @@ pub(super) struct Recording {
     process: Option<Process>,
     epoch: Option<String>,
     conn: u32,
-    /// Sends that left, and whether they were answered.
+    /// Sends that left.
     sends: HashMap<ClientId, Sent>,
     /// How far each log was shown.
     shown: HashMap<ConversationId, i64>,
@@ -21,7 +21,7 @@ pub(super) struct Recording {
 
 struct Sent {
     conversation: ConversationId,
-    answered: bool,
+    answered: Option<Kind>,
 }
 
 impl Recording {
@@ -52,7 +52,7 @@ impl Recording {
                 // Again with the same id is the same operation.
                 let sent = Sent {
                     conversation: *conversation_id,
-                    answered: false,
+                    answered: None,
                 };
                 if self.sends.contains_key(client_id) {
                     return;
@@ -167,7 +167,10 @@ impl Recording {
     /// The connection is gone; what was not answered may have happened.
     pub fn ends(&mut self) {
         self.note(Kind::Info, Function::Connect, |line| line);
-        let open = self.sends.iter().filter(|(_, sent)| !sent.answered);
+        let open = self
+            .sends
+            .iter()
+            .filter(|(_, sent)| sent.answered.is_none());
         let open: Vec<_> = open.map(|(id, sent)| (*id, sent.conversation)).collect();
         for (client_id, conversation) in open {
             self.note(Kind::Info, Function::Send, |line| Record {
@@ -204,14 +207,19 @@ impl Recording {
         }
     }
 
-    /// The first answer counts. Another tab's messages are not this client's.
+    /// The first answer counts, but `accepted` may still be refused. Another tab's
+    /// messages are not this client's.
     fn answer(&mut self, client_id: ClientId, kind: Kind, add: Option<&dyn Fn(&mut Record)>) {
         let Some(sent) = self.sends.get_mut(&client_id) else {
             return;
         };
-        if std::mem::replace(&mut sent.answered, true) {
+        if sent
+            .answered
+            .is_some_and(|before| before == Kind::Fail || kind == Kind::Ok)
+        {
             return;
         }
+        sent.answered = Some(kind);
         let conversation = sent.conversation;
         self.note(kind, Function::Send, |line| {
             let mut line = Record {

@@ -129,6 +129,21 @@ impl State {
         self.typing.len() < before
     }
 
+    /// Whether every mark that this reader wants stands where it can: on a message,
+    /// and past those of others only.
+    pub fn has_read(&self) -> bool {
+        self.reads.iter().all(|(conversation, up_to)| {
+            let (Some(user), Some(log)) = (self.user_id, self.logs.get(conversation)) else {
+                return false;
+            };
+            let of_others = log
+                .messages()
+                .filter(|message| message.sender_id != user && message.seq <= *up_to);
+            let newest = of_others.map(|message| message.seq).max();
+            newest.is_none_or(|newest| newest <= log.read_up_to(user))
+        })
+    }
+
     fn hear_of(&mut self, positions: &[Position]) {
         for position in positions {
             self.logs

@@ -34,7 +34,9 @@ pub async fn close(
         let at_the_end = |client: &&ChatClient| {
             let state = client.state();
             let mut logs = state.logs.iter();
-            state.outbox.is_empty()
+            state.connected
+                && state.outbox.is_empty()
+                && state.has_read()
                 && logs.all(|(id, log)| tops.iter().any(|top| *top == (*id, log.top())))
         };
         let there: i64 = sqlx::query_scalar("select count(*) from notices")

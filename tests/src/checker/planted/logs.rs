@@ -58,6 +58,15 @@ pub fn never_sent(plot: &mut Plot) -> Option<()> {
     Some(())
 }
 
+pub fn refused_and_seen(plot: &mut Plot) -> Option<()> {
+    let row = plot.acknowledged()?;
+    plot.change(
+        |line| line.f == Function::Send && line.kind == Kind::Ok && line.client_id == row.client_id,
+        |line| line.kind = Kind::Fail,
+    );
+    Some(())
+}
+
 pub fn another_sender(plot: &mut Plot) -> Option<()> {
     let row = plot.stored_message()?;
     let other = plot.picked(|line| {
