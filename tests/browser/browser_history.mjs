@@ -33,6 +33,7 @@ test('10,000 messages scroll with a bounded number of nodes', async () => {
     // still meet the first one in the same frame.
     await page.mouse.wheel(0, -Math.floor(box.height * step));
     step = (await earlierThan(page, lowest)) ? 0.8 : 0.1;
+    await comesToRest(log);
     lowest = Math.min(lowest, ...(await shownAtOnce(log)));
   }
   const { seen, most } = await page.evaluate(() => globalThis.rows);
@@ -61,6 +62,23 @@ function earlierThan(page, seq) {
       if (error.name !== 'TimeoutError') throw error;
       return false;
     },
+  );
+}
+
+/** A wheel goes on turning for some frames; the next turn would add to it. */
+function comesToRest(log) {
+  return log.evaluate(
+    (node) =>
+      new Promise((resolve) => {
+        let [top, still] = [node.scrollTop, 0];
+        const look = () => {
+          still = node.scrollTop === top ? still + 1 : 0;
+          top = node.scrollTop;
+          if (still === 3) resolve();
+          else requestAnimationFrame(look);
+        };
+        requestAnimationFrame(look);
+      }),
   );
 }
 

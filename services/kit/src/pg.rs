@@ -32,13 +32,17 @@ pub fn pool(args: &PgArgs) -> PgPool {
 }
 
 /// Brings the database up to date; safe to run twice and side by side. Waits
-/// for another migration, and for as long as a statement takes.
+/// for another migration, and for as long as a statement takes. Leaves alone what
+/// a newer release has added: an older one must be able to come back.
 pub async fn migrate(args: &PgArgs, migrator: &Migrator) -> anyhow::Result<()> {
     let pool = PgPoolOptions::new()
         .max_connections(1)
         .acquire_timeout(MIGRATION_ACQUIRE)
         .connect_lazy_with(options(args));
-    migrator.run(&pool).await?;
+    Migrator::with_migrations(migrator.iter().cloned().collect())
+        .set_ignore_missing(true)
+        .run(&pool)
+        .await?;
     pool.close().await;
     Ok(())
 }

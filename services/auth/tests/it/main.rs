@@ -7,6 +7,7 @@ mod input;
 mod keys;
 mod outbox;
 mod refresh;
+mod release;
 mod server;
 mod sign_in;
 mod sign_out;
