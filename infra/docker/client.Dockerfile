@@ -5,7 +5,7 @@
 FROM node:20-bookworm-slim AS client
 WORKDIR /src
 COPY services/client/package.json services/client/package-lock.json services/client/.npmrc ./
-RUN --mount=type=cache,target=/root/.npm npm ci
+RUN --mount=type=cache,target=/npm npm ci --cache /npm
 COPY services/client ./
 RUN npm run build
 
