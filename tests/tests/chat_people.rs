@@ -58,29 +58,29 @@ async fn sort_by_status_shows_who_is_online_and_pages_without_repeats() -> anyho
     let _socket = chat_e2e::ChatSocket::open(&people[3]).await?;
     let reader = &people[0];
     await_count(reader, &prefix, 5).await?;
-    let orders = await_until("one of five online", SOON, async || {
-        let mut orders = Vec::new();
-        for direction in ["asc", "desc"] {
-            let mut users = Vec::new();
-            let mut cursor = String::new();
-            loop {
-                let path = format!(
-                    "/api/users?q={prefix}&sort=status&direction={direction}&limit=2{cursor}"
-                );
-                let page = reader.get(&path).await?.expect(200)?;
-                users.extend(page["users"].as_array().cloned().unwrap_or_default());
-                match page["next_cursor"].as_str() {
-                    Some(next) => cursor = format!("&cursor={next}"),
-                    None => break,
-                }
-            }
-            orders.push(users);
-        }
-        let online = |user: &Value| user["status"] == "online";
-        let known = orders.iter().flatten().filter(|user| online(user)).count();
-        Ok((known == 2).then_some(orders))
+    // A list stays as it was when its first page was made: it must begin after the change.
+    await_until("one of five online", SOON, async || {
+        let path = format!("/api/users?q={prefix}&sort=status&direction=asc&limit=1");
+        let page = reader.get(&path).await?.expect(200)?;
+        Ok((page["users"][0]["status"] == "online").then_some(()))
     })
     .await?;
+    let mut orders = Vec::new();
+    for direction in ["asc", "desc"] {
+        let mut users = Vec::new();
+        let mut cursor = String::new();
+        loop {
+            let path =
+                format!("/api/users?q={prefix}&sort=status&direction={direction}&limit=2{cursor}");
+            let page = reader.get(&path).await?.expect(200)?;
+            users.extend(page["users"].as_array().cloned().unwrap_or_default());
+            match page["next_cursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => break,
+            }
+        }
+        orders.push(users);
+    }
     for users in &orders {
         let ids: HashSet<_> = users.iter().map(|user| user["id"].to_string()).collect();
         ensure!((users.len(), ids.len()) == (5, 5), "{users:?}");

@@ -124,7 +124,8 @@ async fn every_transition_is_one_event() -> Result<()> {
             .is_some_and(|text| text.contains("redis")),
         "{stalled}"
     );
-    let first = place.events("demo").await?;
+    // The status is written first, and the event after it.
+    let first = super::quiet::settled_events(&place, "demo", "Warning SecretMissing").await?;
     // Looked at again for reasons that change nothing.
     for number in 0..5 {
         let annotation = json!({"metadata": {"annotations": {"look": number.to_string()}}});
