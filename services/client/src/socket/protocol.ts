@@ -37,9 +37,13 @@ export function receive(
       if (restored) return [greeted, [{ do: "refetch-everything" }]];
       return behind(greeted, top, frame.positions);
     }
-    case "heartbeat":
+    case "heartbeat": {
       // Asks again, also where an answer is due: by now it is lost.
-      return behind({ ...protocol, resuming: {} }, top, frame.positions);
+      const [next, effects] = behind({ ...protocol, resuming: {} }, top, frame.positions);
+      // It names what has moved: what is not known here began, and its push was lost.
+      const met = frame.positions.filter(({ conversation_id }) => top(conversation_id) === undefined);
+      return [next, [...effects, ...met.map(({ conversation_id }): Effect => ({ do: "discover", conversation: conversation_id }))]];
+    }
     case "message.stored":
     case "message.read":
       return entry(protocol, top, frame);
