@@ -119,7 +119,11 @@ function past(pick: Pick) {
 
 async function equal(device: Device) {
   const fresh = await Device.fresh(chat, device.open);
-  expect(device.snapshot()).toEqual(fresh.snapshot());
+  const known = device.snapshot();
+  expect(known).toEqual(fresh.snapshot());
+  // What both know in the same way may still be wrong.
+  expect(known.outbox.map(({ client_id, state }) => ({ client_id, state }))).toEqual(chat.outbox());
+  expect(known.typing).toEqual({});
   for (const one of [device, fresh]) one.close();
 }
 

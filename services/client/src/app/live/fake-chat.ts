@@ -182,6 +182,14 @@ export class FakeChat {
     return { messages: messagesOf(log), reads: [], seq: log.length, has_before: false, has_after: false };
   }
 
+  /** How what I wrote ends. */
+  outbox() {
+    return [...this.written.keys()].toSorted().map((client_id) => ({
+      client_id,
+      state: this.fates.get(client_id) === "refused" ? "refused" : "accepted",
+    }));
+  }
+
   private add(entry: LogEvent): LogEvent {
     this.log(entry.conversation_id).push(entry);
     return entry;
