@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::children::ChatRef;
+use crate::metrics;
 
 /// Why it should be looked at; the first is the most urgent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,13 +37,20 @@ pub struct Queue {
 struct State {
     /// In the order in which they are taken.
     ready: BTreeSet<(Reason, u64, ChatRef)>,
-    places: HashMap<ChatRef, (Reason, u64)>,
+    places: HashMap<ChatRef, Place>,
     /// Tries again at this time, unless something happens before.
     later: BTreeSet<(Instant, ChatRef)>,
     running: HashMap<ChatRef, Running>,
     failures: HashMap<ChatRef, u32>,
     arrivals: u64,
     closed: bool,
+}
+
+#[derive(Debug)]
+struct Place {
+    reason: Reason,
+    arrival: u64,
+    since: Instant,
 }
 
 #[derive(Debug)]
@@ -79,7 +87,8 @@ impl Queue {
                     return None;
                 }
                 state.promote(Instant::now());
-                if let Some(chat) = state.take() {
+                if let Some((chat, waited)) = state.take() {
+                    metrics::waited(waited);
                     if !state.ready.is_empty() {
                         self.wake.notify_one();
                     }
@@ -156,25 +165,37 @@ impl State {
         if self
             .places
             .get(&chat)
-            .is_some_and(|place| place.0 <= reason)
+            .is_some_and(|place| place.reason <= reason)
         {
             return;
         }
-        self.withdraw(&chat);
+        let before = self.withdraw(&chat);
+        let since = before.map_or_else(Instant::now, |place| place.since);
+        self.enter(chat, reason, since);
+    }
+
+    fn enter(&mut self, chat: ChatRef, reason: Reason, since: Instant) {
         self.arrivals += 1;
-        self.places.insert(chat.clone(), (reason, self.arrivals));
-        self.ready.insert((reason, self.arrivals, chat));
+        let arrival = self.arrivals;
+        self.ready.insert((reason, arrival, chat.clone()));
+        let place = Place {
+            reason,
+            arrival,
+            since,
+        };
+        self.places.insert(chat, place);
     }
 
     fn is_later(&self, chat: &ChatRef) -> bool {
         self.later.iter().any(|(_, other)| other == chat)
     }
 
-    fn withdraw(&mut self, chat: &ChatRef) {
-        if let Some((reason, arrival)) = self.places.remove(chat) {
-            self.ready.remove(&(reason, arrival, chat.clone()));
-        }
+    fn withdraw(&mut self, chat: &ChatRef) -> Option<Place> {
         self.later.retain(|(_, other)| other != chat);
+        let place = self.places.remove(chat)?;
+        self.ready
+            .remove(&(place.reason, place.arrival, chat.clone()));
+        Some(place)
     }
 
     fn promote(&mut self, now: Instant) {
@@ -183,22 +204,21 @@ impl State {
                 self.later.insert((due, chat));
                 return;
             }
-            self.arrivals += 1;
-            self.places
-                .insert(chat.clone(), (Reason::Touched, self.arrivals));
-            self.ready.insert((Reason::Touched, self.arrivals, chat));
+            self.enter(chat, Reason::Touched, now);
         }
     }
 
-    fn take(&mut self) -> Option<ChatRef> {
+    /// The first one, and how long it has waited.
+    fn take(&mut self) -> Option<(ChatRef, Duration)> {
         let (_, _, chat) = self.ready.pop_first()?;
-        self.places.remove(&chat);
+        let place = self.places.remove(&chat);
         let running = Running {
             since: Instant::now(),
             again: None,
         };
         self.running.insert(chat.clone(), running);
-        Some(chat)
+        let waited = place.map_or(Duration::ZERO, |place| place.since.elapsed());
+        Some((chat, waited))
     }
 
     fn done(&mut self, chat: &ChatRef, outcome: Outcome) {
