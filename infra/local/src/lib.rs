@@ -37,4 +37,4 @@ pub use leftovers::kill_leftovers;
 pub use provision::{Cluster, provision};
 pub use space::{cache, write_private};
 pub use stack::{Pod, Stack, StackOptions, Supervisor};
-pub use stores::{ADMIN, Stores, StoresHandle, new_password};
+pub use stores::{ADMIN, Peer, Stores, StoresHandle, new_password};

@@ -54,6 +54,15 @@ pub fn rabbitmq_server() -> Result<PathBuf> {
     need("rabbitmq-server", "rabbitmq-server")
 }
 
+/// The library that gives a program another wall clock.
+pub fn faketime() -> Result<PathBuf> {
+    let folders = std::fs::read_dir("/usr/lib")?.flatten();
+    folders
+        .map(|folder| folder.path().join("faketime/libfaketime.so.1"))
+        .find(|library| library.is_file())
+        .ok_or_else(|| anyhow!("libfaketime is not on this machine: install the package faketime."))
+}
+
 /// The program that belongs to the same PostgreSQL as `postgres`: two versions
 /// must never be mixed.
 pub fn beside(program: &Path, name: &str) -> PathBuf {

@@ -32,6 +32,8 @@ pub struct StackOptions {
     pub port: Option<u16>,
     /// More settings for every service, such as `LOG`.
     pub env: Vec<(String, String)>,
+    /// More settings for one service.
+    pub env_of: Vec<(Service, String, String)>,
 }
 
 impl StackOptions {
@@ -43,7 +45,14 @@ impl StackOptions {
             client: None,
             port: None,
             env: Vec::new(),
+            env_of: Vec::new(),
         }
+    }
+
+    /// Gives one service another value of a setting, such as the port at which it
+    /// reaches a store.
+    pub fn set(&mut self, service: Service, name: &str, value: impl Into<String>) {
+        self.env_of.push((service, name.into(), value.into()));
     }
 }
 
@@ -210,6 +219,9 @@ impl Stack {
             env.push((name, format!("http://127.0.0.1:{port}")));
         }
         env.extend(self.options.env.iter().cloned());
+        let of_service = self.options.env_of.iter().filter(|(of, ..)| *of == service);
+        // Of two values of one name, the later counts.
+        env.extend(of_service.map(|(_, name, value)| (name.clone(), value.clone())));
         env
     }
 }

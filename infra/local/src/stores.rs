@@ -1,5 +1,6 @@
 //! Private PostgreSQL, RabbitMQ and Redis in one folder.
 
+mod peer;
 mod postgres;
 mod rabbitmq;
 mod redis_server;
@@ -12,6 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::daemon::Daemon;
 use crate::{ports, space};
+
+pub use peer::Peer;
 
 /// The three servers. Each can be stopped, killed, paused and started again on
 /// the same port with the same data. Dropping them kills them.

@@ -1,8 +1,11 @@
 //! A fresh ChatCluster for a test, on stores that many tests share.
 
+use std::io::Write;
 use std::ops::Deref;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
+use anyhow::Context;
 use chat_events::Service;
 use tokio::sync::OnceCell;
 
@@ -51,15 +54,8 @@ pub async fn cluster() -> TestCluster {
 /// When the stores cannot be started.
 pub async fn own_stores() -> (OwnStores, TestCluster) {
     let started = async {
-        let stores = OwnStores::start().await?;
-        let cluster = new_cluster(&stores.handle()).await?;
-        anyhow::Ok((
-            stores,
-            TestCluster {
-                cluster,
-                remove: false,
-            },
-        ))
+        let stores = OwnStores::start_in(temporary_folder()?, None).await?;
+        own_cluster(stores).await
     };
     match started.await {
         Ok(started) => started,
@@ -67,22 +63,103 @@ pub async fn own_stores() -> (OwnStores, TestCluster) {
     }
 }
 
+/// The same, with a disk of so many MiB for `postgres` or `rabbitmq`, in memory. Needs
+/// the right to mount.
+///
+/// # Panics
+/// When the stores cannot be started.
+pub async fn own_stores_on_small_disk(store: &str, mib: u32) -> (OwnStores, TestCluster) {
+    let started = async {
+        let folder = temporary_folder()?;
+        let disk = SmallDisk::mount(folder.join(store), mib)?;
+        let stores = OwnStores::start_in(folder, Some(disk)).await?;
+        own_cluster(stores).await
+    };
+    match started.await {
+        Ok(started) => started,
+        Err(error) => panic!("no stores for the test: {error:#}"),
+    }
+}
+
+async fn own_cluster(stores: OwnStores) -> anyhow::Result<(OwnStores, TestCluster)> {
+    let cluster = new_cluster(&stores.handle()).await?;
+    let remove = false;
+    Ok((stores, TestCluster { cluster, remove }))
+}
+
 /// Stores in a temporary folder that goes with them.
 #[derive(Debug)]
 pub struct OwnStores {
     stores: Option<Stores>,
     folder: PathBuf,
+    disk: Option<SmallDisk>,
 }
 
 impl OwnStores {
-    async fn start() -> anyhow::Result<Self> {
-        let folder = temporary_folder()?;
+    async fn start_in(folder: PathBuf, disk: Option<SmallDisk>) -> anyhow::Result<Self> {
         let stores = Stores::start(&folder).await?;
         Ok(Self {
             stores: Some(stores),
             folder,
+            disk,
         })
     }
+
+    /// Takes all space that is left on the small disk, until what is returned is dropped.
+    pub fn fill(&self) -> anyhow::Result<Ballast> {
+        let disk = self.disk.as_ref().context("there is no small disk")?;
+        let ballast = Ballast(disk.0.join("ballast"));
+        let mut file = std::fs::File::create(&ballast.0)?;
+        let piece = vec![0; 64 * 1024];
+        // Ends with the first piece that does not fit.
+        while file.write_all(&piece).is_ok() {}
+        Ok(ballast)
+    }
+}
+
+/// What fills a disk.
+#[derive(Debug)]
+pub struct Ballast(PathBuf);
+
+impl Drop for Ballast {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_file(&self.0) {
+            tracing::warn!("the disk stays full: {error}");
+        }
+    }
+}
+
+/// Memory as a disk. Nothing may use it when it goes.
+#[derive(Debug)]
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn mount(place: PathBuf, mib: u32) -> anyhow::Result<Self> {
+        crate::space::create(&place)?;
+        let size = format!("size={mib}m,mode=0700");
+        run("mount", &["-t", "tmpfs", "-o", &size, "tmpfs"], &place)?;
+        Ok(Self(place))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily: the last handle may be closed a moment later.
+        if let Err(error) = run("umount", &["--lazy"], &self.0) {
+            tracing::warn!("{error:#}");
+        }
+    }
+}
+
+fn run(program: &str, arguments: &[&str], place: &Path) -> anyhow::Result<()> {
+    let mut command = Command::new(program);
+    let status = command.args(arguments).arg(place).status()?;
+    anyhow::ensure!(
+        status.success(),
+        "{program} of {}: {status}",
+        place.display()
+    );
+    Ok(())
 }
 
 impl OwnStores {
@@ -105,6 +182,7 @@ impl Drop for OwnStores {
     fn drop(&mut self) {
         if let Some(stores) = self.stores.take() {
             drop(stores);
+            drop(self.disk.take());
             let _ = std::fs::remove_dir_all(&self.folder);
         }
     }

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::{ADMIN, StoresHandle};
 use crate::daemon::{Daemon, Plan};
-use crate::process::Program;
+use crate::process::{self, Program};
 use crate::{programs, space};
 
 pub fn epmd(handle: &StoresHandle) -> Result<Daemon> {
@@ -113,6 +113,14 @@ fn program(handle: &StoresHandle, server: &Path, folder: &Path) -> Program {
 }
 
 impl StoresHandle {
+    /// Runs `rabbitmqctl` as whoever runs the server; what it printed.
+    pub async fn rabbitmqctl(&self, arguments: &[&str]) -> Result<String> {
+        let control = programs::beside(&programs::rabbitmq_server()?, "rabbitmqctl");
+        let mut control = program(self, &control, &self.folder.join("rabbitmq"));
+        control.args = arguments.iter().map(|it| (*it).to_owned()).collect();
+        process::run(&control, "rabbitmqctl").await
+    }
+
     /// Calls RabbitMQ's management API as administrator.
     pub async fn rabbitmq_api(
         &self,
