@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -45,6 +46,10 @@ pub struct Call {
     pub name: String,
     /// The status of the answer.
     pub code: u16,
+    /// When the API server had read the request.
+    pub asked: Timestamp,
+    /// When it had sent the answer, or has begun to for a watch.
+    pub answered: Timestamp,
 }
 
 impl Call {
@@ -155,6 +160,8 @@ fn parse(line: &str) -> Result<Call> {
         namespace: object.namespace,
         name: object.name,
         code: event.response_status.unwrap_or_default().code,
+        asked: event.request_received_timestamp,
+        answered: event.stage_timestamp,
     })
 }
 
@@ -169,6 +176,8 @@ struct Event {
     user_agent: String,
     object_ref: Option<ObjectRef>,
     response_status: Option<ResponseStatus>,
+    request_received_timestamp: Timestamp,
+    stage_timestamp: Timestamp,
 }
 
 #[derive(Deserialize)]
@@ -197,8 +206,8 @@ struct ResponseStatus {
 mod tests {
     use super::*;
 
-    const STATUS: &str = r#"{"kind":"Event","verb":"patch","requestURI":"/apis/apps/v1/namespaces/a/deployments/web/status?x=1","user":{"username":"operator"},"userAgent":"kube","objectRef":{"resource":"deployments","namespace":"a","name":"web","apiGroup":"apps","apiVersion":"v1","subresource":"status"},"responseStatus":{"metadata":{},"code":409}}"#;
-    const VERSION: &str = r#"{"verb":"get","requestURI":"/version?timeout=5s","user":{"username":"admin"},"responseStatus":{"code":200}}"#;
+    const STATUS: &str = r#"{"kind":"Event","verb":"patch","requestURI":"/apis/apps/v1/namespaces/a/deployments/web/status?x=1","user":{"username":"operator"},"userAgent":"kube","objectRef":{"resource":"deployments","namespace":"a","name":"web","apiGroup":"apps","apiVersion":"v1","subresource":"status"},"responseStatus":{"metadata":{},"code":409},"requestReceivedTimestamp":"2026-01-01T00:00:00.000001Z","stageTimestamp":"2026-01-01T00:00:00.001501Z"}"#;
+    const VERSION: &str = r#"{"verb":"get","requestURI":"/version?timeout=5s","user":{"username":"admin"},"responseStatus":{"code":200},"requestReceivedTimestamp":"2026-01-01T00:00:00.000001Z","stageTimestamp":"2026-01-01T00:00:00.001501Z"}"#;
 
     fn log(name: &str, content: &str) -> AuditLog {
         let path = std::env::temp_dir().join(format!("{name}-{}", uuid::Uuid::new_v4()));
@@ -219,6 +228,8 @@ mod tests {
         );
         assert_eq!((call.name.as_str(), call.code), ("web", 409));
         assert!(call.is_write());
+        let took = call.answered.duration_since(call.asked);
+        assert_eq!(took.as_micros(), 1500);
     }
 
     #[test]

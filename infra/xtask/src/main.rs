@@ -1,5 +1,6 @@
 //! `cargo xtask`: the one list of commands.
 
+mod bench;
 mod demo;
 mod down;
 mod files;
@@ -39,6 +40,11 @@ enum Command {
     Down,
     /// Install what the tests need and run all of them.
     Test(test::Args),
+    /// Measure what something costs, beside what was hoped for.
+    Bench {
+        #[command(subcommand)]
+        what: bench::What,
+    },
     /// Write every generated file anew.
     Generate {
         /// Change nothing; fail when a file is out of date.
@@ -57,6 +63,7 @@ async fn main() -> ExitCode {
         Command::Up(args) => Box::pin(up::run(args)).await,
         Command::Down => down::run().await,
         Command::Test(args) => test::run(args).await,
+        Command::Bench { what } => bench::run(&what),
         Command::Generate { check } => generate::run(check),
         Command::Stores => stores::run().await,
         Command::Kube => kube::run().await,
