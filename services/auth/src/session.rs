@@ -8,6 +8,7 @@ use chat_events::{Event, SessionId, SessionRevoked, UserId, limits};
 use chat_kit::Problem;
 use chat_kit::outbox::Outbox;
 use jiff::Timestamp;
+use chat_kit::planted::{self, Bug};
 use jiff_sqlx::ToSqlx;
 use sqlx::PgConnection;
 
@@ -220,6 +221,11 @@ pub async fn rotate(
         expires_at,
     })
 }
+        Some(_) if planted::bug(Bug::RefreshBranch) => {
+            let next = RefreshToken::generate()?;
+            use_up(transaction, session_id, token, &next).await?;
+            next
+        }
 
 /// Whose refresh token it is or was.
 pub async fn session_of(

@@ -11,6 +11,7 @@ pub mod identity;
 pub mod metrics;
 pub mod outbox;
 pub mod pg;
+pub mod planted;
 pub mod presence;
 mod problem;
 pub mod server;

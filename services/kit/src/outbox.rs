@@ -10,6 +10,7 @@
 //! ```
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use chat_events::{Event, Recorded, limits};
@@ -19,10 +20,13 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::{Backoff, Publisher};
+use crate::planted::{self, Bug};
 use crate::{metrics as names, trace};
 
 /// Rows of a process that died are found after this.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// Of [`Bug::OutboxCursor`].
+static PASSED: AtomicI64 = AtomicI64::new(0);
 
 #[derive(Clone, Default)]
 pub struct Outbox {
@@ -116,6 +120,9 @@ async fn relay_batch(pool: &PgPool, publisher: &Publisher) -> anyhow::Result<usi
         return Ok(0);
     }
     rows.sort_unstable_by_key(|(id, _)| *id);
+    if planted::bug(Bug::OutboxCursor) {
+        rows.retain(|(id, _)| PASSED.fetch_max(*id, Ordering::Relaxed) < *id);
+    }
     let count = rows.len();
     let events: Vec<Recorded> = rows.into_iter().map(|(_, Json(event))| event).collect();
     let publish = async {

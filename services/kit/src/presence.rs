@@ -17,11 +17,13 @@ use tokio_util::sync::CancellationToken;
 use crate::broker::Publisher;
 use crate::cache;
 use crate::config::RedisArgs;
+use crate::planted::{self, Bug};
 use crate::trace;
 
 /// A pod's lease; a killed pod's users are offline after it.
 const LEASE: Duration = Duration::from_secs(30);
 const RENEW: Duration = Duration::from_secs(5);
+const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 /// A renewal that failed is tried again after this.
 const RETRY: Duration = Duration::from_secs(1);
 /// A Redis that lost everything has every lease again after these seconds: one
@@ -198,6 +200,14 @@ impl Leases {
     }
 }
 
+fn lease() -> Duration {
+    if planted::bug(Bug::PresenceWithoutTtl) {
+        YEAR
+    } else {
+        LEASE
+    }
+}
+
 /// The manager may spend its own time on reconnecting.
 async fn bounded<T>(command: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
     timeout(COMMAND, command)
@@ -294,7 +304,7 @@ impl Presence {
         let lease = if self.left.load(Ordering::Acquire) {
             0
         } else {
-            LEASE.as_secs()
+            lease().as_secs()
         };
         let script = Script::new(NOTE_SCRIPT);
         let mut note = script.key(self.leases.pods());
@@ -356,7 +366,7 @@ impl Presence {
             .key(self.leases.since())
             .key(self.leases.pod(&self.pod))
             .arg(&*self.pod)
-            .arg(LEASE.as_secs());
+            .arg(lease().as_secs());
         let known: usize = bounded(renew.invoke_async(&mut redis)).await?;
         let behind = self.behind.load(Ordering::Acquire);
         if !behind && known == self.held().len() {

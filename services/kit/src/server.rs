@@ -26,7 +26,7 @@ use crate::config::{BrokerArgs, HttpArgs, PgArgs};
 use crate::health::Readiness;
 use crate::identity::Identity;
 use crate::telemetry::{self, Telemetry};
-use crate::{Problem, metrics as names, pg, trace};
+use crate::{Problem, metrics as names, pg, planted, trace};
 
 mod connections;
 mod same_site;
@@ -70,6 +70,7 @@ impl Process {
             telemetry: telemetry::start(service.name(), http)?,
             prometheus: names::start()?,
         };
+        planted::announce()?;
         let mut terminate = signal(SignalKind::terminate())?;
         process.tasks.spawn(async move {
             tokio::select! {

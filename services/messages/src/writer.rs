@@ -9,8 +9,9 @@ mod store;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chat_events::Recorded;
+use chat_events::{Event, Recorded};
 use chat_kit::broker::{HandleError, Publisher};
+use chat_kit::planted::{self, Bug};
 use chat_kit::trace;
 use sqlx::PgPool;
 use tokio::time::timeout;
@@ -40,7 +41,14 @@ impl Writer {
 
     /// Stores and answers a batch. When this returns `Ok`, everything is
     /// committed and every answer is safe on the broker.
-    pub async fn handle(&self, lease: &Lease, events: Arc<[Recorded]>) -> Result<(), HandleError> {
+    pub async fn handle(
+        &self,
+        lease: &Lease,
+        mut events: Arc<[Recorded]>,
+    ) -> Result<(), HandleError> {
+        if planted::bug(Bug::OrderByClock) {
+            events = by_clock(&events);
+        }
         let traceparent = trace::accept(events.first().and_then(|first| first.trace.as_deref()));
         let span = tracing::info_span!(
             "store",
@@ -88,4 +96,14 @@ impl Writer {
             ))),
         }
     }
+}
+
+/// [`Bug::OrderByClock`]: a `client_id` begins with the time of its sender.
+fn by_clock(events: &[Recorded]) -> Arc<[Recorded]> {
+    let mut events = events.to_vec();
+    events.sort_by_key(|recorded| match &recorded.event {
+        Event::MessageSent(sent) => sent.client_id.0,
+        _ => recorded.id,
+    });
+    events.into()
 }

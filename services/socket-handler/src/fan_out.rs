@@ -8,6 +8,7 @@ use chat_events::{Event, Service};
 use chat_kit::broker::{Backoff, Broker, PodEvent};
 use chat_kit::health::Part;
 use chat_kit::identity::Identity;
+use chat_kit::planted::{self, Bug};
 use futures::{StreamExt, stream};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -54,6 +55,9 @@ impl FanOut {
             PodEvent::Events(events) => {
                 for recorded in events.iter() {
                     if let Event::SessionRevoked(revoked) = &recorded.event {
+                        if planted::bug(Bug::RevokeNotTold) {
+                            continue;
+                        }
                         // First: a socket that opens just now asks for it.
                         self.identity.revoke(revoked);
                     }

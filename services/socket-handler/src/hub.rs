@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chat_events::{ConversationId, Event, LogEvent, Position, ServerFrame, SessionId, UserId};
 use chat_kit::identity::Authenticated;
+use chat_kit::planted::{self, Bug};
 use chat_kit::socket::{self, End, SocketArgs};
 
 use crate::frame::item;
@@ -263,6 +264,10 @@ impl Hub {
 impl Index {
     fn stored(&mut self, members: &[UserId], entry: &LogEvent) {
         self.note(entry.conversation_id(), members, entry.seq());
+        if planted::bug(Bug::FanOutToEverybody) {
+            let everybody: Vec<UserId> = self.users.keys().copied().collect();
+            return self.post(&everybody, None, || ServerFrame::Log(entry.clone()));
+        }
         self.post(members, None, || ServerFrame::Log(entry.clone()));
     }
 

@@ -6,6 +6,7 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use chat_events::Code;
 use chat_kit::extract::ClientAddress;
+use chat_kit::planted::{self, Bug};
 use chat_kit::{Problem, ProblemBody, metrics as names};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -80,6 +81,10 @@ async fn rotate(app: &App, token: &RefreshToken) -> Result<Rotation, Problem> {
     let rotation = super::rotate(&mut transaction, &app.outbox, &app.keys, token)
         .await
         .map_err(super::problem)?;
+    if planted::bug(Bug::PoolLeak) && matches!(rotation, Rotation::Rejected) {
+        std::mem::forget(transaction);
+        return Ok(rotation);
+    }
     transaction.commit().await?;
     if let Rotation::Reused(holder) = &rotation {
         crate::background::note_ended(app, holder.session_id);

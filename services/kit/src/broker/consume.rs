@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chat_events::topology::{Exchange, Queue};
-use chat_events::{Envelope, Recorded, limits};
+use chat_events::{Envelope, Recorded, Service, limits};
 use futures::{FutureExt, StreamExt};
 use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicPublishOptions, BasicQosOptions,
@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::declare::declare_queue;
 use super::{ANSWER, Backoff, Broker, decode, persistent, text};
 use crate::metrics as names;
+use crate::planted::{self, Bug};
 
 /// An event that was delivered this often, and never handled nor refused, takes
 /// the process down with it.
@@ -156,6 +157,15 @@ impl Broker {
                 match decode(&delivery.data) {
                     Ok(_) if earlier_tries(delivery) >= CRASHES => {
                         self.handle_all(channel, queue, std::mem::take(&mut events), stop, handle)
+            let early = planted::bug(match queue.owner {
+                Service::Messages => Bug::AckBeforeCommit,
+                _ => Bug::AckBeforeEffect,
+            });
+            if early {
+                channel
+                    .basic_ack(0, BasicAckOptions { multiple: true })
+                    .await?;
+            }
                             .await?;
                         bury(channel, queue, &delivery.data, "delivered again and again").await?;
                         last = Some(delivery.delivery_tag);
@@ -170,9 +180,12 @@ impl Broker {
                             .await?;
                         metrics::counter!(names::EVENTS_FAILED, "queue" => queue.name.clone())
                             .increment(1);
-                        if earlier_tries(delivery) + 1 < limits::DELIVERY_TRIES {
+                        if earlier_tries(delivery) + 1 < limits::DELIVERY_TRIES
+                            || planted::bug(Bug::RequeueForEver)
+                        {
                             // Another version of this service may be able to read it.
                             let again = BasicNackOptions {
+                        assert!(!planted::bug(Bug::PanicOnBadEvent), "{error}");
                                 requeue: true,
                                 ..BasicNackOptions::default()
                             };
@@ -186,7 +199,7 @@ impl Broker {
             }
             self.handle_all(channel, queue, events, stop, handle)
                 .await?;
-            if let Some(last) = last {
+            if let Some(last) = last.filter(|_| !early) {
                 channel
                     .basic_ack(last, BasicAckOptions { multiple: true })
                     .await?;

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
 use super::{ANSWER, Backoff, Broker, declare, encode, persistent};
+use crate::planted::{self, Bug};
 use crate::{metrics as names, trace};
 
 /// Events that wait in this process before `publish` itself waits.
@@ -283,7 +284,7 @@ impl Worker {
             persistent()
         };
         let options = BasicPublishOptions {
-            mandatory: first.event.event.must_be_routed(),
+            mandatory: first.event.event.must_be_routed() && !planted::bug(Bug::NoMandatory),
             ..BasicPublishOptions::default()
         };
         let (exchange, key) = lane.clone();

@@ -3,9 +3,10 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use chat_events::{ConversationId, MessageView, UserId, limits};
-use chat_kit::cache::Cache;
+use chat_kit::cache::{Cache, Flights};
 use chat_kit::extract::Query;
 use chat_kit::identity::Authenticated;
+use chat_kit::planted::{self, Bug};
 use chat_kit::{Problem, ProblemBody};
 use jiff_sqlx::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -35,7 +36,7 @@ pub struct PageQuery {
 }
 
 /// Messages in the order of the log. Without a place, the newest.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct MessagePage {
     messages: Vec<MessageView>,
     /// How far each member has read.
@@ -50,7 +51,7 @@ pub struct MessagePage {
     next_cursor: Option<i64>,
 }
 
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ReadMark {
     user_id: UserId,
     up_to: i64,
@@ -72,13 +73,14 @@ pub struct ReadMark {
 pub async fn page(
     State(pool): State<PgPool>,
     State(cache): State<Cache>,
+    State(flights): State<Flights<MessagePage>>,
     caller: Authenticated,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<MessagePage>, Problem> {
     let slice = Slice::of(&query)?;
     let (user, conversation) = (caller.user_id(), query.conversation);
     let found = if slice.newest {
-        newest(&pool, &cache, user, conversation, &slice).await?
+        newest(&pool, &cache, &flights, user, conversation, &slice).await?
     } else {
         read(&pool, user, conversation, &slice)
             .await?
@@ -143,23 +145,12 @@ struct Kept {
 async fn newest(
     pool: &PgPool,
     cache: &Cache,
+    flights: &Flights<MessagePage>,
     user: UserId,
     conversation: ConversationId,
     slice: &Slice,
 ) -> Result<Option<MessagePage>, Problem> {
-    let row: Option<(i64, Timestamp, Column<Vec<ReadMark>>)> = sqlx::query_as(
-        "select c.last_seq, c.last_activity_at, (
-             select jsonb_agg(jsonb_build_object('user_id', m.user_id, 'up_to', m.read_up_to) order by m.user_id)
-             from members m where m.conversation_id = c.id
-         )
-         from members me join conversations c on c.id = me.conversation_id
-         where me.user_id = $1 and me.conversation_id = $2",
-    )
-    .bind(user.0)
-    .bind(conversation.0)
-    .fetch_optional(pool)
-    .await?;
-    let Some((seq, active_at, Column(reads))) = row else {
+    let Some((seq, active_at, Column(reads))) = head(pool, user, conversation).await? else {
         return Ok(None);
     };
     let key = |seq: i64, active_at: Timestamp| {
@@ -174,15 +165,47 @@ async fn newest(
             [kept.has_before, false],
         )));
     }
-    let Some((page, active_at)) = read(pool, user, conversation, slice).await? else {
-        return Ok(None);
+    // Whoever asks for the same end of the log meanwhile waits for the same page.
+    let make = async || {
+        let found = read(pool, user, conversation, slice).await?;
+        let (page, active_at) = found.ok_or_else(Problem::not_found)?;
+        let mut key_of = (page.seq, active_at);
+        if planted::bug(Bug::StaleCache)
+            && let Some((seq, active_at, _)) = head(pool, user, conversation).await?
+        {
+            key_of = (seq, active_at);
+        }
+        let kept = Kept {
+            messages: page.messages.clone(),
+            has_before: page.has_before,
+        };
+        cache.set(&key(key_of.0, key_of.1), &kept, KEPT).await;
+        Ok::<_, Problem>(page)
     };
-    let kept = Kept {
-        messages: page.messages.clone(),
-        has_before: page.has_before,
-    };
-    cache.set(&key(page.seq, active_at), &kept, KEPT).await;
-    Ok(Some(page))
+    flights.join(&key(seq, active_at), make).await.map(Some)
+}
+
+/// Where the log ends, when it last got a message, and how far each member has read.
+type Head = (i64, Timestamp, Column<Vec<ReadMark>>);
+
+/// Nothing for a stranger.
+async fn head(
+    pool: &PgPool,
+    user: UserId,
+    conversation: ConversationId,
+) -> sqlx::Result<Option<Head>> {
+    sqlx::query_as(
+        "select c.last_seq, c.last_activity_at, (
+             select jsonb_agg(jsonb_build_object('user_id', m.user_id, 'up_to', m.read_up_to) order by m.user_id)
+             from members m where m.conversation_id = c.id
+         )
+         from members me join conversations c on c.id = me.conversation_id
+         where me.user_id = $1 and me.conversation_id = $2",
+    )
+    .bind(user.0)
+    .bind(conversation.0)
+    .fetch_optional(pool)
+    .await
 }
 
 #[derive(sqlx::FromRow)]

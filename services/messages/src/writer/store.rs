@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::anyhow;
 use chat_events::{Event, MessageView, ReadRequested, Recorded, topology};
 use chat_kit::broker::HandleError;
+use chat_kit::planted::{self, Bug};
 use jiff_sqlx::{Timestamp, ToSqlx};
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -69,12 +70,16 @@ pub async fn read(
     let ids: Vec<Uuid> = ids.into_iter().collect();
     let mut logs = Logs::default();
     // In the order of ids, so that no two transactions wait for each other.
-    let rows: Vec<(Uuid, i64)> = sqlx::query_as(
-        "select id, last_seq from conversations where id = any($1) order by id for no key update",
-    )
-    .bind(&ids)
-    .fetch_all(&mut *transaction)
-    .await?;
+    let lock = if planted::bug(Bug::SeqFromMax) {
+        "select id, (select coalesce(max(m.seq), 0) from messages m where m.conversation_id = c.id)
+         from conversations c where id = any($1)"
+    } else {
+        "select id, last_seq from conversations where id = any($1) order by id for no key update"
+    };
+    let rows: Vec<(Uuid, i64)> = sqlx::query_as(lock)
+        .bind(&ids)
+        .fetch_all(&mut *transaction)
+        .await?;
     for (id, last_seq) in rows {
         let log = Log {
             last_seq,
@@ -84,7 +89,7 @@ pub async fn read(
     }
     // Only now: a statement sees what was committed before it began.
     read_members(transaction, &ids, &mut logs).await?;
-    if !clients.is_empty() {
+    if !clients.is_empty() && !planted::bug(Bug::DedupeForgets) {
         read_stored(transaction, conversations, senders, clients, &mut logs).await?;
     }
     if !reads.is_empty() {
@@ -124,7 +129,11 @@ async fn read_members(
             .zip(row.read_event)
             .zip(row.read_at)
             .map(|((seq, event), at)| (seq, event, at.to_jiff()));
-        let up_to = row.read_up_to;
+        let up_to = if planted::bug(Bug::ReadMarkFalls) {
+            0
+        } else {
+            row.read_up_to
+        };
         log.members
             .insert(row.user_id.into(), Mark { up_to, entry });
     }

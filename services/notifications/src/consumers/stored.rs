@@ -8,6 +8,7 @@ use chat_events::{
     UserId,
 };
 use chat_kit::broker::HandleError;
+use chat_kit::planted::{self, Bug};
 use jiff_sqlx::ToSqlx;
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -167,7 +168,14 @@ async fn create(transaction: &mut PgConnection, batch: &Batch<'_>) -> sqlx::Resu
             .map(|message| message.conversation_id.0)
             .collect::<Vec<_>>(),
     )
-    .bind(wanted().map(|message| message.id.0).collect::<Vec<_>>())
+    .bind(
+        wanted()
+            .map(|message| match planted::bug(Bug::NoticeTwice) {
+                true => Uuid::now_v7(),
+                false => message.id.0,
+            })
+            .collect::<Vec<_>>(),
+    )
     .bind(wanted().map(|message| message.seq).collect::<Vec<_>>())
     .bind(
         wanted()

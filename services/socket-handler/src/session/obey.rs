@@ -7,6 +7,7 @@ use chat_events::{
     ClientFrame, ClientId, Code, ConversationId, Event, MessageSent, ReadRequested, Recorded,
     ServerFrame, Typing,
 };
+use chat_kit::planted::{self, Bug};
 use chat_kit::socket::End;
 use chat_kit::{metrics as names, trace};
 use futures::{Sink, Stream};
@@ -178,6 +179,11 @@ where
                 return self.reply(&later(Code::Unavailable, client_id)).await;
             }
         };
+        if planted::bug(Bug::AcceptedBeforeConfirm)
+            && let Some(client_id) = client_id
+        {
+            return self.reply(&ServerFrame::Accepted { client_id }).await;
+        }
         self.under_way.push(Box::pin(async move {
             let frame = match (timeout(CONFIRM, confirm).await, client_id) {
                 (Ok(Ok(())), None) => None,
