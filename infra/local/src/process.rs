@@ -160,11 +160,15 @@ impl Process {
         self.exit.clone()
     }
 
-    /// Sends a signal to the whole group.
+    /// Sends a signal to the whole group, and to the children: those of PostgreSQL
+    /// have groups of their own, and would go on while it is paused.
     pub fn signal(&self, signal: Signal) {
         if self.exit_status().is_none() {
             // A group that is gone already is what we want.
             let _ = killpg(self.pid, signal);
+            for child in children(self.pid) {
+                let _ = nix::sys::signal::kill(child, signal);
+            }
         }
     }
 
