@@ -5,13 +5,14 @@ mod start;
 mod tokens;
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::ensure;
 use chat_events::{ConversationId, Service};
 use chat_local::Cluster;
 use chat_local::daemon::Daemon;
-use chat_local::stack::{Pod, Stack, programs_beside_tests};
+use chat_local::stack::{Pod, Stack};
 use chat_local::testing::TestCluster;
 use tokio::process::Command;
 
@@ -26,6 +27,8 @@ pub struct Chat {
     // Dropped in this order: processes, databases, logs.
     stack: Stack,
     cluster: TestCluster,
+    /// Where the binaries of the services are.
+    programs: PathBuf,
     #[expect(dead_code, reason = "removed when it is dropped")]
     folder: Folder,
 }
@@ -38,6 +41,10 @@ impl Chat {
     /// One process of a service.
     pub fn pod(&self, service: Service, number: usize) -> &Pod {
         self.stack.pod(service, number)
+    }
+
+    pub fn pods(&self) -> &[Pod] {
+        self.stack.pods()
     }
 
     pub fn nginx(&self) -> &Daemon {
@@ -74,7 +81,7 @@ impl Chat {
 
     /// What `<service> <arguments>` prints, with the settings of the service.
     pub async fn command(&self, service: Service, arguments: &[&str]) -> anyhow::Result<String> {
-        let output = Command::new(programs_beside_tests()?.join(service.name()))
+        let output = Command::new(self.programs.join(service.name()))
             .args(arguments)
             .envs(self.cluster.env(service))
             .output()

@@ -1,6 +1,7 @@
 //! `cargo xtask`: the one list of commands.
 
 mod bench;
+mod chaos;
 mod demo;
 mod down;
 mod files;
@@ -40,6 +41,8 @@ enum Command {
     Down,
     /// Install what the tests need and run all of them.
     Test(test::Args),
+    /// Break everything under load, and prove that nothing acknowledged is lost.
+    Chaos(chaos::Args),
     /// Measure what something costs, beside what was hoped for.
     Bench {
         #[command(subcommand)]
@@ -63,6 +66,7 @@ async fn main() -> ExitCode {
         Command::Up(args) => Box::pin(up::run(args)).await,
         Command::Down => down::run().await,
         Command::Test(args) => test::run(args).await,
+        Command::Chaos(args) => chaos::run(args).await,
         Command::Bench { what } => bench::run(&what),
         Command::Generate { check } => generate::run(check),
         Command::Stores => stores::run().await,

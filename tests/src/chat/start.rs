@@ -33,6 +33,11 @@ impl Chat {
         Self::start(cluster().await, |_| {}).await
     }
 
+    /// One with other settings.
+    pub async fn with(change: impl FnOnce(&mut StackOptions)) -> anyhow::Result<Self> {
+        Self::start(cluster().await, change).await
+    }
+
     /// One with so many pods of every service.
     pub async fn replicas(count: usize) -> anyhow::Result<Self> {
         Self::start(cluster().await, |options| options.replicas = count).await
@@ -67,8 +72,15 @@ impl Chat {
 
     /// One whose stores may be stopped as well.
     pub async fn own() -> anyhow::Result<(Self, OwnStores)> {
+        Self::own_with(|_| {}).await
+    }
+
+    /// The same, with other settings: more pods, other binaries.
+    pub async fn own_with(
+        change: impl FnOnce(&mut StackOptions),
+    ) -> anyhow::Result<(Self, OwnStores)> {
         let (stores, cluster) = own_stores().await;
-        Ok((Self::start(cluster, |_| {}).await?, stores))
+        Ok((Self::start(cluster, change).await?, stores))
     }
 
     /// One with the built client, for browsers.
@@ -84,13 +96,15 @@ impl Chat {
         Self::start(cluster().await, |options| options.client = Some(client)).await
     }
 
-    async fn start(
+    /// One on these stores, with other settings.
+    pub async fn start(
         cluster: TestCluster,
         change: impl FnOnce(&mut StackOptions),
     ) -> anyhow::Result<Self> {
         let folder = Folder(std::env::temp_dir().join("chat-e2e").join(&cluster.name));
         let mut options = StackOptions::new(&folder.0, programs_beside_tests()?);
         change(&mut options);
+        let programs = options.programs.clone();
         let stack = Stack::start(&cluster, options).await?;
         // Browsers in the tests have IPv4 addresses of their own.
         let url = stack.url().replace("localhost", "127.0.0.1");
@@ -98,6 +112,7 @@ impl Chat {
             site: Site::new(&url),
             stack,
             cluster,
+            programs,
             folder,
         })
     }

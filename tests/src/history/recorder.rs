@@ -85,6 +85,11 @@ impl Recorder {
         self.write(&line);
     }
 
+    /// As lines have it: microseconds since the start.
+    pub fn now(&self) -> u64 {
+        self.0.start.elapsed().as_micros() as u64
+    }
+
     /// Everything is on its way to the disk.
     ///
     /// # Errors
@@ -131,7 +136,7 @@ impl Process {
     /// A line of now, to be filled in and given to [`Process::write`].
     pub fn line(&self, kind: Kind, f: Function) -> Record {
         let shared = &self.recorder.0;
-        let t_mono = shared.start.elapsed().as_micros() as u64;
+        let t_mono = self.recorder.now();
         Record {
             t_wall: shared.start_wall + t_mono,
             user: self.user,
