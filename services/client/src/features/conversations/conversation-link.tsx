@@ -22,6 +22,8 @@ export function ConversationLink({ id }: { id: string }) {
   return (
     <NavLink
       to={`/c/${encodeURIComponent(id)}`}
+      data-conversation={id}
+      data-seq={conversation.seq}
       className={({ isActive }) =>
         `flex items-center gap-3.5 rounded-2xl px-3 py-2.5 transition-colors ${isActive ? "bg-chosen" : "hover:bg-hover"}`
       }

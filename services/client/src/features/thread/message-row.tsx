@@ -23,6 +23,8 @@ export const MessageRow = memo(function MessageRow({ row, author, onRetry, onDis
         data-testid="message"
         data-state={row.state}
         data-seq={row.seq ?? undefined}
+        data-id={row.id ?? undefined}
+        data-client-id={row.clientId}
         data-first-unread={row.firstUnread || undefined}
         className={`flex flex-col ${row.mine ? "items-end" : "items-start"} ${row.first ? "pt-2.5" : "pt-0.5"}`}
       >

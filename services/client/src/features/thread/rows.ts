@@ -8,6 +8,9 @@ export type MessageState = "sending" | "sent" | "stored" | "read" | "refused" | 
 export interface Row {
   /** The same before and after it was stored, so that nothing flickers. */
   key: string;
+  /** Nothing before it is stored. */
+  id: string | null;
+  clientId: string;
   seq: number | null;
   content: string;
   at: Date;
@@ -64,6 +67,8 @@ function stored(message: MessageView, me: string, peerReadUpTo: number, firstUnr
   const mine = message.sender_id === me;
   return {
     key: mine ? message.client_id : message.id,
+    id: message.id,
+    clientId: message.client_id,
     seq: message.seq,
     content: message.content,
     at: new Date(message.created_at),
@@ -77,6 +82,8 @@ function stored(message: MessageView, me: string, peerReadUpTo: number, firstUnr
 function waiting(entry: Entry): Plain {
   return {
     key: entry.client_id,
+    id: null,
+    clientId: entry.client_id,
     seq: null,
     content: entry.content,
     at: new Date(entry.written_at),

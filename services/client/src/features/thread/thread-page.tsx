@@ -63,7 +63,14 @@ function Open({ conversation }: { conversation: Conversation }) {
   const rows = useRows(conversation, thread);
 
   return (
-    <section aria-label={`Conversation with ${name}`} className="flex h-full min-h-0 flex-col">
+    <section
+      aria-label={`Conversation with ${name}`}
+      data-conversation={id}
+      data-seq={conversation.seq}
+      data-read-up-to={conversation.read_up_to}
+      data-peer-read-up-to={conversation.peer_read_up_to}
+      className="flex h-full min-h-0 flex-col"
+    >
       <ThreadHeader id={other.user_id} name={name} />
       {thread?.status === "failed" && <Trouble onRetry={() => void dispatch(openThread(id))}>The messages could not be loaded.</Trouble>}
       {(!thread || thread.status === "loading") && (
