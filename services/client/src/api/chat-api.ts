@@ -2,7 +2,7 @@ import { createAction } from "@reduxjs/toolkit";
 import { createApi, fetchBaseQuery, type BaseQueryFn, type FetchArgs } from "@reduxjs/toolkit/query/react";
 
 import { asProblem, type RequestError } from "./problem";
-import { refreshSession } from "./refresh";
+import { refreshSession, withNewTokens } from "./refresh";
 
 /** The session is over: signed out here or elsewhere, or revoked. */
 export const sessionEnded = createAction("session/ended");
@@ -12,12 +12,19 @@ const PATIENCE = 20_000;
 
 const request = fetchBaseQuery({ baseUrl: "/api", timeout: PATIENCE });
 
+interface Options {
+  /** The answer ends the session and opens another one. */
+  newSession?: boolean;
+}
+
 /** Asks; on 401 refreshes the session once and asks again. */
-const withSession: BaseQueryFn<string | FetchArgs, unknown, RequestError> = async (args, api, extra) => {
-  let answer = await request(args, api, extra);
+const withSession: BaseQueryFn<string | FetchArgs, unknown, RequestError, Options> = async (args, api, extra) => {
+  const ask = async () => request(args, api, extra);
+  const once = () => (extra?.newSession ? withNewTokens(ask, (answer) => !answer.error) : ask());
+  let answer = await once();
   if (answer.error?.status === 401 && asProblem(answer.error.data)?.code === "unauthenticated") {
     const outcome = await refreshSession();
-    if (outcome === "refreshed") answer = await request(args, api, extra);
+    if (outcome === "refreshed") answer = await once();
     if (outcome === "ended") api.dispatch(sessionEnded());
   }
   if (!answer.error) return { data: answer.data };

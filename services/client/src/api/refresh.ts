@@ -16,9 +16,30 @@ export function refreshSession(): Promise<RefreshOutcome> {
   return underWay;
 }
 
-async function exclusively(work: () => Promise<RefreshOutcome>): Promise<RefreshOutcome> {
-  // Locks exist in secure contexts only.
-  return "locks" in navigator ? navigator.locks.request("chat.refresh", work) : work();
+/**
+ * Makes a request that brings other tokens and ends the ones of today. Whoever
+ * wants to refresh meanwhile waits, and then has the new ones.
+ */
+export function withNewTokens<T>(request: () => Promise<T>, brought: (answer: T) => boolean): Promise<T> {
+  return exclusively(async () => {
+    const answer = await request();
+    if (brought(answer)) noteTokens();
+    return answer;
+  });
+}
+
+let turn: Promise<unknown> = Promise.resolve();
+
+async function exclusively<T>(work: () => Promise<T>): Promise<T> {
+  if ("locks" in navigator) return navigator.locks.request("chat.refresh", work);
+  // Locks exist in secure contexts only; elsewhere each tab keeps its own order.
+  const mine = turn.then(work, work);
+  turn = mine;
+  return mine;
+}
+
+function noteTokens() {
+  localStorage.setItem(LAST, String(Date.now()));
 }
 
 async function refresh(asked: number): Promise<RefreshOutcome> {
@@ -27,7 +48,7 @@ async function refresh(asked: number): Promise<RefreshOutcome> {
   try {
     const answer = await fetch("/api/auth/refresh", { method: "POST" });
     if (answer.ok) {
-      localStorage.setItem(LAST, String(Date.now()));
+      noteTokens();
       return "refreshed";
     }
     return answer.status === 401 ? "ended" : "unreachable";

@@ -93,10 +93,29 @@ test("a server that greets and closes in a loop is not hammered", async () => {
 
 test("a revoked session is not tried again", async () => {
   steady();
+  session = "ended";
   last().dies(4003);
   await vi.advanceTimersByTimeAsync(120_000);
   expect(ended).toBe(1);
   expect(sockets).toHaveLength(1);
+});
+
+test("a revoked session that cannot be checked has ended", async () => {
+  steady();
+  session = "unreachable";
+  last().dies(4003);
+  await vi.advanceTimersByTimeAsync(120_000);
+  expect(ended).toBe(1);
+  expect(sockets).toHaveLength(1);
+});
+
+test("who has a new session already stays after the old one is revoked", async () => {
+  steady();
+  last().dies(4003);
+  await vi.advanceTimersByTimeAsync(1);
+  expect(checks).toBe(1);
+  expect(ended).toBe(0);
+  expect(sockets).toHaveLength(2);
 });
 
 test("a refused upgrade leads to sign-in when the session has ended", async () => {

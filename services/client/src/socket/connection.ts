@@ -123,12 +123,6 @@ export class Connection {
     const leaving = this.goingAwayAfter !== null;
     this.abandon();
     if (!this.running) return;
-    if (code === CLOSE.revoked) {
-      this.running = false;
-      this.tell("idle");
-      this.around.onEnded();
-      return;
-    }
     if (!this.around.online()) {
       this.tell("offline");
       return;
@@ -137,23 +131,26 @@ export class Connection {
       leaving ||
       code === CLOSE.going_away ||
       code === CLOSE.expired ||
+      code === CLOSE.revoked ||
       code === CLOSE.slow_reader ||
       code === CLOSE.fan_out_lost;
     const wait = soon && lived >= STEADY ? 0 : pause(this.attempts, this.around.clock.random());
     this.attempts += 1;
     this.tell("waiting");
     // An upgrade that is refused looks like any failure: ask whether the session is alive.
-    const check = !greeted || code === CLOSE.expired;
-    this.cancelTimer = this.around.clock.later(wait, () => void this.again(check));
+    const check = !greeted || code === CLOSE.expired || code === CLOSE.revoked;
+    // Whose session was revoked stays only with a new one, as after a change of the password.
+    const doubted = code === CLOSE.revoked;
+    this.cancelTimer = this.around.clock.later(wait, () => void this.again(check, doubted));
   }
 
-  private async again(check: boolean) {
+  private async again(check: boolean, doubted: boolean) {
     if (check) {
       const attempts = this.attempts;
       const outcome = await this.around.checkSession();
       // Woken, stopped or offline meanwhile.
       if (!this.running || this.socket !== null || this.attempts !== attempts) return;
-      if (outcome === "ended") {
+      if (outcome === "ended" || (doubted && outcome === "unreachable")) {
         this.running = false;
         this.tell("idle");
         this.around.onEnded();
