@@ -17,7 +17,7 @@ use crate::controller::Chat;
 use crate::kinds::{self, Kind};
 use crate::resources::Resources;
 use plan::{Desired, Step};
-pub use send::{Error, call};
+pub use send::{Error, TakenBack, call};
 
 /// Writes on their way at the same time, for one ChatCluster.
 const AT_ONCE: usize = 8;
@@ -29,25 +29,28 @@ pub struct Applied {
     pub conflicts: Vec<String>,
     /// Objects that must go before ours can come.
     pub waits: Vec<String>,
+    /// What somebody had set, and is as it should be again.
+    pub taken_back: Vec<TakenBack>,
     /// The objects that belong to the ChatCluster now, by kind and name.
     pub wanted: BTreeSet<Key>,
 }
 
 /// Applies all objects, one kind after the other, and removes those that a
-/// former pass made and this one does not want.
+/// former pass made and this one does not want. `known` is what the pass began
+/// with: of an object that went since, nothing is made anew from what was read of it.
 pub async fn apply(
     client: &Client,
     children: &Children,
     chat: &Chat,
+    known: &BTreeMap<Key, Child>,
     resources: Resources,
 ) -> Result<Applied, Error> {
     let (groups, held) = plan::in_order(resources)?;
-    let known = children.of(&chat.key);
     let mut applied = Applied::default();
     for group in groups {
         let calls: Vec<_> = group
             .iter()
-            .map(|desired| one(client, children, chat, &known, desired))
+            .map(|desired| one(client, children, chat, known, desired))
             .collect();
         let outcomes: Vec<_> = futures::stream::iter(calls)
             .buffer_unordered(AT_ONCE)
@@ -55,7 +58,7 @@ pub async fn apply(
             .await;
         for outcome in outcomes {
             match outcome? {
-                Outcome::Holds => {}
+                Outcome::Holds(taken_back) => applied.taken_back.extend(taken_back),
                 Outcome::Conflict(object) => applied.conflicts.push(object),
                 Outcome::Waits(object) => applied.waits.push(object),
             }
@@ -65,13 +68,13 @@ pub async fn apply(
             .extend(group.into_iter().map(|it| (it.kind.name, it.name)));
     }
     applied.conflicts.sort();
-    remove_orphans(client, chat, &known, &applied.wanted, &held).await?;
+    remove_orphans(client, chat, known, &applied.wanted, &held).await?;
     Ok(applied)
 }
 
 /// What became of one object.
 enum Outcome {
-    Holds,
+    Holds(Option<TakenBack>),
     Conflict(String),
     Waits(String),
 }
@@ -86,7 +89,7 @@ async fn one(
     let child = known.get(&(desired.kind.name, desired.name.clone()));
     let object = || format!("{} {}", desired.kind.name, desired.name);
     let sent = match plan::step(desired, child, &chat.uid) {
-        Step::Keep => return Ok(Outcome::Holds),
+        Step::Keep => return Ok(Outcome::Holds(None)),
         Step::Wait => return Ok(Outcome::Waits(object())),
         Step::Refuse => return Ok(Outcome::Conflict(object())),
         Step::Create => send::create(client, chat, desired).await?,
@@ -99,9 +102,9 @@ async fn one(
         },
     };
     Ok(match sent {
-        send::Sent::Holds(live) => {
+        send::Sent::Holds(live, taken_back) => {
             children.verify(desired.kind, &live, desired.digest);
-            Outcome::Holds
+            Outcome::Holds(taken_back)
         }
         send::Sent::Foreign => Outcome::Conflict(object()),
         send::Sent::Former => Outcome::Waits(object()),

@@ -39,6 +39,8 @@ pub enum Owner {
     Chat(String),
     /// Made for a ChatCluster of this name, and to be kept when that goes.
     Kept,
+    /// The ChatCluster with this uid controlled it, and somebody took the owner away.
+    Lost(String),
     /// Somebody else, or nobody.
     Other,
 }
@@ -88,7 +90,7 @@ impl Children {
         };
         let mut inner = self.lock();
         let epoch = inner.epoch;
-        let new = Child::new(kind, object, epoch)?;
+        let mut new = Child::new(kind, object, epoch)?;
         let children = inner.of.entry(chat.clone()).or_default();
         let key = (kind.name, object.metadata.name.clone()?);
         let Some(known) = children.get_mut(&key) else {
@@ -98,6 +100,9 @@ impl Children {
         known.epoch = epoch;
         if known.uid == new.uid && new.version < known.version {
             return None;
+        }
+        if known.uid == new.uid && is_orphan(&object.metadata) {
+            new.owner = known.owner.lost(new.owner);
         }
         let untouched = known.uid == new.uid && known.change == new.change;
         let same = untouched && known.status == new.status && known.deleting == new.deleting;
@@ -200,6 +205,16 @@ impl Children {
     }
 }
 
+impl Owner {
+    /// Whose an object is that says to be nobody's now.
+    fn lost(&self, now: Self) -> Self {
+        match self {
+            Self::Chat(uid) | Self::Lost(uid) if now == Self::Other => Self::Lost(uid.clone()),
+            _ => now,
+        }
+    }
+}
+
 impl Child {
     fn new(kind: &Kind, object: &DynamicObject, epoch: u64) -> Option<Self> {
         let metadata = &object.metadata;
@@ -237,6 +252,10 @@ pub fn owner_of(metadata: &ObjectMeta) -> Owner {
         None if kept() && chat_of(metadata).is_some() => Owner::Kept,
         _ => Owner::Other,
     }
+}
+
+fn is_orphan(metadata: &ObjectMeta) -> bool {
+    metadata.owner_references.as_ref().is_none_or(Vec::is_empty)
 }
 
 fn is_chat(api_version: &str, kind: &str) -> bool {

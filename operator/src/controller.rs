@@ -3,21 +3,25 @@
 
 pub mod queue;
 pub mod secrets;
+#[cfg(test)]
+pub mod testing;
 pub mod watches;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
+use kube::core::DynamicObject;
 use kube::{Client, Resource};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::apply::{self, Applied, apply};
 use crate::build::build;
-use crate::children::{ChatRef, Children};
+use crate::children::{ChatRef, Child, Children, Key};
+use crate::client::Reach;
 use crate::crd::ChatCluster;
 use crate::credentials::Credentials;
 use crate::dereference::dereference;
@@ -39,6 +43,7 @@ const WAIT: Duration = Duration::from_secs(2);
 /// Everything that passes share.
 pub struct Context {
     pub client: Client,
+    pub reach: Arc<Reach>,
     pub defaults: Defaults,
     pub queue: Queue,
     pub children: Children,
@@ -73,9 +78,15 @@ pub struct Chat {
 }
 
 impl Context {
-    pub fn new(client: Client, defaults: Defaults, announcer: Announcer) -> Self {
+    pub fn new(
+        client: Client,
+        reach: Arc<Reach>,
+        defaults: Defaults,
+        announcer: Announcer,
+    ) -> Self {
         Self {
             client,
+            reach,
             defaults,
             announcer,
             queue: Queue::default(),
@@ -225,7 +236,8 @@ async fn pass(context: &Context, key: &ChatRef) -> Result<Outcome, apply::Error>
         return Ok(Outcome::Done);
     }
 
-    let facts = match dereference(context, key, &chat).await {
+    let before = context.children.of(key);
+    let facts = match dereference(context, key, &chat, &before).await {
         Ok(facts) => facts,
         Err(error) => {
             if let Some(seen) = status::unreadable(&chat, &error) {
@@ -237,19 +249,29 @@ async fn pass(context: &Context, key: &ChatRef) -> Result<Outcome, apply::Error>
     let validated = validate(&chat, &facts, &context.defaults);
     let built = validated.map(|validated| {
         let mut resources = build(&validated);
-        stop_in_order(&mut resources, &validated, context, key);
+        if validated.stopped {
+            stop_in_order(&mut resources, &before);
+        }
         (validated, resources)
     });
-    let applied = match &built {
+    let mut applied = match &built {
         Ok((_, resources)) if !chat.spec.paused => {
             let chat = Chat {
                 key: key.clone(),
                 uid: chat.metadata.uid.clone().unwrap_or_default(),
             };
-            Some(apply(&context.client, &context.children, &chat, resources.clone()).await)
+            let (client, children) = (&context.client, &context.children);
+            Some(apply(client, children, &chat, &before, resources.clone()).await)
         }
         _ => None,
     };
+    if let Some(Ok(applied)) = &mut applied {
+        for taken_back in applied.taken_back.drain(..) {
+            let chat = chat.object_ref(&());
+            let announcer = &context.announcer;
+            announcer.announce_taken_back(&chat, taken_back).await;
+        }
+    }
     let again = follow_keys(context, key, &built, applied.as_ref());
     let seen = observe(&Pass {
         chat: &chat,
@@ -277,26 +299,24 @@ async fn pass(context: &Context, key: &ChatRef) -> Result<Outcome, apply::Error>
 
 type Built = Result<(Validated, Resources), Invalid>;
 
-/// Stores stop after the services that use them.
-fn stop_in_order(
-    resources: &mut Resources,
-    validated: &Validated,
-    context: &Context,
-    key: &ChatRef,
-) {
-    if !validated.stopped {
+/// Stores stop after the last pod of the services that use them has ended.
+fn stop_in_order(resources: &mut Resources, children: &BTreeMap<Key, Child>) {
+    let runs =
+        |((kind, _), child): (&Key, &Child)| *kind == "Deployment" && status::pods(child) > 0;
+    if !children.iter().any(runs) {
         return;
     }
-    let runs = context.children.of(key).iter().any(|((kind, _), child)| {
-        let pods = child.status.pointer("/status/replicas");
-        *kind == "Deployment" && pods.and_then(serde_json::Value::as_i64).unwrap_or(0) > 0
-    });
-    if runs {
-        let stores = resources.stateful_sets.drain(..);
-        resources
-            .held
-            .extend(stores.filter_map(|store| store.metadata.name));
-    }
+    let stores = resources.stateful_sets.drain(..);
+    let stores = stores.filter_map(|store| store.metadata.name);
+    let is_store = |it: &DynamicObject| {
+        let kind = it.types.as_ref().map(|types| types.kind.as_str());
+        matches!(kind, Some("Cluster" | "RabbitmqCluster"))
+    };
+    let delegated = resources
+        .foreign
+        .extract_if(.., |it| is_store(it))
+        .filter_map(|store| store.metadata.name);
+    resources.held.extend(stores.chain(delegated));
 }
 
 /// Notes when every pod of auth runs with the keys of this pass; `true` when a change

@@ -22,6 +22,7 @@ pub async fn dereference(
     context: &Context,
     key: &ChatRef,
     chat: &ChatCluster,
+    children: &BTreeMap<Key, Child>,
 ) -> Result<Facts, Error> {
     let own = [
         format!("{}-credentials", key.name),
@@ -41,12 +42,11 @@ pub async fn dereference(
             secrets.insert(name, content.data.clone());
         }
     }
-    let children = context.children.of(key);
     Ok(Facts {
-        credentials: credentials(context, key, chat, &children, &own, &secrets).await?,
+        credentials: credentials(context, key, chat, children, &own, &secrets).await?,
         apis: context.apis(),
-        migrations: migrations(&children),
-        delegated: delegated(key, &children),
+        migrations: migrations(children),
+        delegated: delegated(key, children),
         secrets,
     })
 }
@@ -170,19 +170,40 @@ fn delegated(key: &ChatRef, children: &BTreeMap<Key, Child>) -> BTreeMap<&'stati
             let child = children.get(&(kind, format!("{}-{store}", key.name)))?;
             let said = self::condition(&child.status, condition);
             let text = |field: &str| said.and_then(|it| it.get(field)).and_then(Value::as_str);
-            let delegated = Delegated {
-                ready: text("status") == Some("True"),
-                message: text("message")
+            let unwell = (text("status") != Some("True")).then(|| {
+                text("message")
                     .filter(|message| !message.is_empty())
                     .map_or_else(
                         || format!("{kind} has not said {condition} yet"),
                         str::to_owned,
-                    ),
+                    )
+            });
+            let missing = unwell.or_else(|| match store {
+                "postgres" => missing_database(children),
+                _ => None,
+            });
+            let delegated = Delegated {
+                ready: missing.is_none(),
+                message: missing.unwrap_or_default(),
                 ..Delegated::default()
             };
             Some((store, delegated))
         })
         .collect()
+}
+
+/// What CloudNativePG says of the first database that is not there yet.
+fn missing_database(children: &BTreeMap<Key, Child>) -> Option<String> {
+    let mut databases = children.iter().filter(|((kind, _), _)| *kind == "Database");
+    databases.find_map(|((_, name), child)| {
+        let applied = child.status.pointer("/status/applied");
+        if applied.and_then(Value::as_bool) == Some(true) {
+            return None;
+        }
+        let said = child.status.pointer("/status/message");
+        let said = said.and_then(Value::as_str).unwrap_or("not made yet");
+        Some(format!("Database {name}: {said}"))
+    })
 }
 
 /// A condition of a watched status.
@@ -200,9 +221,93 @@ pub fn is_true(status: &Value, kind: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use kube::core::DynamicObject;
     use serde_json::json;
 
     use super::*;
+    use crate::children::Children;
+    use crate::controller::testing::context;
+    use crate::kinds;
+
+    fn demo() -> ChatRef {
+        ChatRef {
+            namespace: "n".into(),
+            name: "demo".into(),
+        }
+    }
+
+    /// What is known when the watches have told of these objects, by kind and name.
+    fn known(objects: &[(&str, &str, Value)]) -> BTreeMap<Key, Child> {
+        let children = Children::default();
+        for (kind, name, status) in objects {
+            let object: DynamicObject = serde_json::from_value(json!({
+                "metadata": {
+                    "name": name, "namespace": "n", "uid": name, "resourceVersion": "5",
+                    "labels": {
+                        "app.kubernetes.io/managed-by": "chat-operator",
+                        "app.kubernetes.io/instance": "demo",
+                    },
+                },
+                "status": status,
+            }))
+            .unwrap_or_else(|error| panic!("{error}"));
+            children.see(kinds::by_name(kind).unwrap_or_else(|| panic!()), &object);
+        }
+        children.of(&demo())
+    }
+
+    /// One watch has told that it is gone, and the other has not yet.
+    #[tokio::test]
+    async fn a_secret_of_ours_that_is_gone_is_not_read_from_memory() {
+        static GONE: AtomicBool = AtomicBool::new(false);
+        let context = context(|| {
+            let metadata = json!({"name": "demo-jwt", "resourceVersion": "5"});
+            let there = json!({"metadata": metadata, "data": {"JWT_KEY": "b2xk"}});
+            let gone = json!({"status": "Failure", "reason": "NotFound", "code": 404});
+            if GONE.load(Ordering::SeqCst) {
+                (404, gone)
+            } else {
+                (200, there)
+            }
+        });
+        let name = "demo-jwt".to_owned();
+        context.secrets.refer(&demo(), &[name.clone()].into());
+        let read = async |children| {
+            let read = read_own(&context, &demo(), &children, &name).await;
+            read.unwrap_or_else(|error| panic!("{error}")).is_some()
+        };
+        assert!(read(known(&[("Secret", "demo-jwt", Value::Null)])).await);
+        GONE.store(true, Ordering::SeqCst);
+        assert!(!read(BTreeMap::new()).await);
+    }
+
+    #[test]
+    fn postgres_is_ready_when_its_cluster_and_every_database_are() {
+        let up = json!({"conditions": [{"type": "Ready", "status": "True"}]});
+        let told = |cluster: &Value, database: Value| {
+            let children = known(&[
+                ("Cluster", "demo-postgres", cluster.clone()),
+                ("Database", "demo-postgres-auth", json!({"applied": true})),
+                ("Database", "demo-postgres-users", database),
+            ]);
+            let all = delegated(&demo(), &children);
+            let postgres = all.get("postgres").cloned().unwrap_or_default();
+            (postgres.ready, postgres.message)
+        };
+        let made = json!({"applied": true});
+        assert_eq!(told(&up, made.clone()), (true, String::new()));
+        let waits = "Database demo-postgres-users: not made yet";
+        assert_eq!(told(&up, json!({})), (false, waits.to_owned()));
+        let refused = json!({"applied": false, "message": "no such role"});
+        let why = "Database demo-postgres-users: no such role";
+        assert_eq!(told(&up, refused), (false, why.to_owned()));
+        let down = json!({"conditions": [
+            {"type": "Ready", "status": "False", "message": "0 of 3 instances"},
+        ]});
+        assert_eq!(told(&down, made), (false, "0 of 3 instances".to_owned()));
+    }
 
     fn chat(spec: Value) -> ChatCluster {
         let spec = serde_json::from_value(spec).unwrap_or_else(|error| panic!("{error}"));

@@ -9,6 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 
+use crate::apply::TakenBack;
 use crate::controller::Undecodable;
 use crate::digest::MANAGER;
 
@@ -55,6 +56,24 @@ impl Announcer {
         self.publish(chat, &event).await;
     }
 
+    /// Says that fields of a child which somebody had set are as they should be again.
+    pub async fn announce_taken_back(&self, chat: &ObjectReference, taken_back: TakenBack) {
+        let kind = taken_back.object.kind.as_deref().unwrap_or_default();
+        let name = taken_back.object.name.as_deref().unwrap_or_default();
+        let note = format!("{kind} {name} is as before: {}", taken_back.what);
+        let event = Event {
+            type_: EventType::Warning,
+            reason: "ChangeTakenBack".into(),
+            note: Some(note.chars().take(NOTE).collect()),
+            action: "Apply".into(),
+            secondary: Some(ObjectReference {
+                resource_version: None,
+                ..taken_back.object
+            }),
+        };
+        self.publish(chat, &event).await;
+    }
+
     /// Says once for each generation that an object cannot be understood.
     pub async fn announce_undecodable(&self, object: &Undecodable) {
         let uid = object.reference.uid.clone().unwrap_or_default();
@@ -80,7 +99,12 @@ impl Announcer {
 
     /// The object says the same in its status, so that a lost event is no loss.
     async fn publish(&self, chat: &ObjectReference, event: &Event) {
-        match tokio::time::timeout(PATIENCE, self.recorder.publish(event, chat)).await {
+        // The same of another version of the object is no other event: it counts.
+        let chat = ObjectReference {
+            resource_version: None,
+            ..chat.clone()
+        };
+        match tokio::time::timeout(PATIENCE, self.recorder.publish(event, &chat)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(reason = event.reason, "event: {error}"),
             Err(_) => tracing::warn!(reason = event.reason, "event: no answer"),

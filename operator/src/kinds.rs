@@ -133,7 +133,7 @@ pub static FOREIGN: [Kind; 7] = [
         "v1",
         "Database",
         "databases",
-        Watch::Generation,
+        Watch::Status,
     ),
     Kind::new(
         "rabbitmq.com",

@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::client::Reach;
 use crate::controller::queue::Reason;
 use crate::controller::watches::{self, Watches};
 use crate::controller::{self, Context};
@@ -72,22 +73,19 @@ async fn operate(args: Args) -> Result<()> {
     let namespace = args
         .lease_namespace
         .unwrap_or_else(|| config.default_namespace.clone());
-    let mut candidate = args
-        .leader_elect
-        .then(|| {
-            anyhow::Ok(Candidate::new(
-                client::unguarded(config.clone())?,
-                &namespace,
-                identity.clone(),
-            ))
-        })
-        .transpose()?;
+    let reach = Arc::new(Reach::default());
+    let mut candidate = if args.leader_elect {
+        let client = client::unguarded(config.clone(), reach.clone())?;
+        Some(Candidate::new(client, &namespace, identity.clone()))
+    } else {
+        None
+    };
     let leadership = candidate
         .as_ref()
         .map_or_else(Leadership::alone, Candidate::leadership);
-    let client = client::guarded(config, leadership)?;
+    let client = client::guarded(config, leadership, reach.clone())?;
     let announcer = Announcer::new(client.clone(), identity.clone());
-    let context = Arc::new(Context::new(client, args.defaults, announcer));
+    let context = Arc::new(Context::new(client, reach, args.defaults, announcer));
 
     let told = told_to_stop()?;
     let stop = CancellationToken::new();

@@ -55,3 +55,52 @@ async fn readyz(State(health): State<Health>) -> (StatusCode, String) {
 async fn metrics(State(health): State<Health>) -> String {
     health.metrics.render()
 }
+
+#[cfg(test)]
+mod tests {
+    use metrics_exporter_prometheus::PrometheusBuilder;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::children::ChatRef;
+    use crate::controller::queue::{Outcome, Reason};
+    use crate::controller::testing::context;
+
+    fn health(synced: Vec<CancellationToken>) -> Health {
+        Health {
+            context: Arc::new(context(|| (503, Value::Null))),
+            synced,
+            metrics: PrometheusBuilder::new().build_recorder().handle(),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pass_that_does_not_come_back_is_told_after_a_minute() {
+        let health = health(Vec::new());
+        let live = async || livez(State(health.clone())).await.0;
+        let chat = ChatRef {
+            namespace: "n".into(),
+            name: "demo".into(),
+        };
+        let queue = &health.context.queue;
+        queue.add(chat.clone(), Reason::First);
+        queue.next().await;
+        tokio::time::advance(STALLED - Duration::from_secs(1)).await;
+        assert_eq!(live().await, StatusCode::OK);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(live().await, StatusCode::SERVICE_UNAVAILABLE);
+        queue.done(&chat, Outcome::Done);
+        assert_eq!(live().await, StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn who_has_not_seen_everything_is_not_ready() {
+        let lists = vec![CancellationToken::new(), CancellationToken::new()];
+        let health = health(lists.clone());
+        let ready = async || readyz(State(health.clone())).await.0;
+        lists[0].cancel();
+        assert_eq!(ready().await, StatusCode::SERVICE_UNAVAILABLE);
+        lists[1].cancel();
+        assert_eq!(ready().await, StatusCode::OK);
+    }
+}

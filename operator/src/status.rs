@@ -26,7 +26,7 @@ use crate::crd::{
     BackingStoreStatus, ChatCluster, ChatClusterStatus, ComponentStatus, MigrationStatus,
 };
 use crate::digest::MANAGER;
-pub use observe::{Pass, is_rolled_out, observe, unreadable};
+pub use observe::{Pass, is_rolled_out, observe, pods, unreadable};
 
 /// Everything that the status is made of.
 #[derive(Clone, Debug, Default)]
@@ -39,6 +39,8 @@ pub struct Observation {
     pub hindrance: Option<Problem>,
     /// Objects that must go before ours can come.
     pub waits: Vec<String>,
+    /// Pods of services and of stores of ours, those that are ending among them.
+    pub running: i32,
     pub components: Vec<Component>,
     pub stores: Vec<BackingStoreStatus>,
     pub migrations: Vec<Migration>,

@@ -44,6 +44,8 @@ pub fn step(desired: &Desired, child: Option<&Child>, owner: &str) -> Step {
     }
     match &child.owner {
         Owner::Other => Step::Refuse,
+        Owner::Lost(uid) if uid != owner => Step::Refuse,
+        Owner::Lost(_) => Step::Change(child.uid.clone()),
         // Left by a ChatCluster of the same name; the garbage collector takes it away.
         Owner::Chat(uid) if uid != owner => Step::Wait,
         _ if child.holds == Some(desired.digest) => Step::Keep,
@@ -204,6 +206,16 @@ mod tests {
             ..child(ours())
         };
         assert_eq!(step(&map(), Some(&leaving), "chat"), Step::Wait);
+    }
+
+    #[test]
+    fn what_lost_its_owner_is_taken_back_by_that_owner_alone() {
+        let lost = child(Owner::Lost("chat".into()));
+        assert_eq!(
+            step(&map(), Some(&lost), "chat"),
+            Step::Change("child".into())
+        );
+        assert_eq!(step(&map(), Some(&lost), "another"), Step::Refuse);
     }
 
     #[test]

@@ -4,11 +4,12 @@ use std::fmt::Display;
 use std::future::Future;
 use std::time::Duration;
 
-use kube::Client;
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::{
     Api, DeleteParams, DynamicObject, ObjectMeta, Patch, PatchParams, Preconditions,
     PropagationPolicy,
 };
+use kube::{Client, Resource};
 use serde_json::{Value, json};
 use tracing::Instrument;
 
@@ -63,6 +64,19 @@ impl Error {
         self.status().is_some_and(kube::core::Status::is_conflict)
     }
 
+    /// The fields of which the server says that somebody else has set them, and who.
+    fn fields_of_others(&self) -> Option<String> {
+        let details = self.status()?.details.as_ref()?;
+        let conflicts = details
+            .causes
+            .iter()
+            .filter(|it| it.reason == "FieldManagerConflict");
+        let fields: Vec<_> = conflicts
+            .map(|it| format!("{} ({})", it.field, it.message))
+            .collect();
+        (!fields.is_empty()).then(|| fields.join(", "))
+    }
+
     pub fn is_not_found(&self) -> bool {
         self.status().is_some_and(kube::core::Status::is_not_found)
     }
@@ -101,19 +115,28 @@ impl Error {
 
 /// What the server made of it.
 pub enum Sent {
-    Holds(Box<DynamicObject>),
+    Holds(Box<DynamicObject>, Option<TakenBack>),
     /// There is one that is not ours.
     Foreign,
     /// There is one of a former ChatCluster.
     Former,
 }
 
+/// Fields of ours that somebody had set to something else.
+#[derive(Debug)]
+pub struct TakenBack {
+    pub object: ObjectReference,
+    /// Each field with who had set it.
+    pub what: String,
+}
+
 /// Applies an object that is not there, and touches none that is: no object has the
 /// resource version 1, so that the server refuses when there is one.
 pub async fn create(client: &Client, chat: &Chat, desired: &Desired) -> Result<Sent, Error> {
-    let sent = patch(client, chat, desired, &json!({"resourceVersion": "1"})).await;
+    let absent = json!({"resourceVersion": "1"});
+    let sent = patch(client, chat, desired, &absent, Others::Win).await;
     if !sent.as_ref().is_err_and(Error::is_conflict) {
-        return sent.map(Box::new).map(Sent::Holds);
+        return sent.map(|live| Sent::Holds(Box::new(live), None));
     }
     // Either the watch has not told yet, or it is not ours, or it lost our labels.
     let api: Api<DynamicObject> = Api::namespaced_with(
@@ -151,11 +174,29 @@ pub async fn change(
     desired: &Desired,
     uid: &str,
 ) -> Result<Sent, Error> {
-    match patch(client, chat, desired, &json!({"uid": uid})).await {
+    let same = json!({"uid": uid});
+    let mut sent = patch(client, chat, desired, &same, Others::Win).await;
+    let theirs = sent.as_ref().err().and_then(Error::fields_of_others);
+    if theirs.is_some() {
+        sent = patch(client, chat, desired, &same, Others::Lose).await;
+    }
+    match sent {
         // It was replaced in this moment; the watch will tell.
         Err(error) if error.is_conflict() => Ok(Sent::Former),
-        sent => sent.map(Box::new).map(Sent::Holds),
+        Err(error) => Err(error),
+        Ok(live) => {
+            let object = live.object_ref(&desired.kind.resource());
+            let taken_back = theirs.map(|what| TakenBack { object, what });
+            Ok(Sent::Holds(Box::new(live), taken_back))
+        }
     }
+}
+
+/// Who wins where somebody else has set a field of ours.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Others {
+    Win,
+    Lose,
 }
 
 async fn patch(
@@ -163,6 +204,7 @@ async fn patch(
     chat: &Chat,
     desired: &Desired,
     precondition: &Value,
+    others: Others,
 ) -> Result<DynamicObject, Error> {
     let mut body = desired.body.clone();
     for (field, value) in precondition.as_object().into_iter().flatten() {
@@ -173,7 +215,11 @@ async fn patch(
         &chat.key.namespace,
         &desired.kind.resource(),
     );
-    let (parameters, body) = (PatchParams::apply(MANAGER).force(), Patch::Apply(body));
+    let parameters = PatchParams {
+        force: others == Others::Lose,
+        ..PatchParams::apply(MANAGER)
+    };
+    let body = Patch::Apply(body);
     call("apply", desired, || {
         api.patch(&desired.name, &parameters, &body)
     })

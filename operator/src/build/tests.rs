@@ -83,6 +83,21 @@ fn two_pods_are_spread_and_one_is_not() {
 }
 
 #[test]
+fn pods_are_spread_as_an_override_says() {
+    let own = json!([{
+        "maxSkew": 2, "topologyKey": "example.com/rack", "whenUnsatisfiable": "DoNotSchedule",
+    }]);
+    let web = |overrides| json!({"services": {"web": {"replicas": 2, "podOverrides": overrides}}});
+    let spread = |spec| {
+        let pod = template(&built(spec), "demo-web").spec.expect("a pod");
+        json!(pod.topology_spread_constraints)
+    };
+    let constraints = |all: &Value| json!({"spec": {"topologySpreadConstraints": all}});
+    assert_eq!(spread(web(constraints(&own))), own);
+    assert_eq!(spread(web(constraints(&json!([])))), json!([]));
+}
+
+#[test]
 fn a_deployment_waits_for_the_migration_of_its_database() {
     let mut chat = validated(json!({}));
     chat.migrated.retain(|it| *it != Service::Messages);

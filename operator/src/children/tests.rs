@@ -148,3 +148,28 @@ fn an_owner_is_the_controller_that_is_a_chat_cluster() {
     let kept = object(1, &json!({"/metadata/annotations": {OWNER_UID: "c"}}));
     assert_eq!(owner_of(&kept.metadata), Owner::Kept);
 }
+
+#[test]
+fn an_object_whose_owner_is_taken_away_is_remembered_as_that_owners() {
+    let owner = |kind: &str| json!({"/metadata/ownerReferences": [{"apiVersion": "chatcluster.io/v1alpha1", "kind": kind, "name": "demo", "uid": "c", "controller": true}]});
+    let of = |children: &Children| {
+        let all = children.of(&demo());
+        all[&(WORKLOAD.name, "demo-web".to_owned())].owner.clone()
+    };
+    let children = Children::default();
+    children.verify(&WORKLOAD, &object(5, &owner("ChatCluster")), 77);
+    assert_eq!(
+        children.see(&WORKLOAD, &object(6, &json!({}))),
+        Some(demo())
+    );
+    assert_eq!(of(&children), Owner::Lost("c".into()));
+    assert_eq!(holds(&children, &WORKLOAD), None);
+    // Another object of that name never had this owner, nor one that was given away.
+    let another = object(7, &json!({"/metadata/uid": "another"}));
+    children.see(&WORKLOAD, &another);
+    assert_eq!(of(&children), Owner::Other);
+    let children = Children::default();
+    children.see(&WORKLOAD, &object(5, &owner("ChatCluster")));
+    children.see(&WORKLOAD, &object(6, &owner("Another")));
+    assert_eq!(of(&children), Owner::Other);
+}

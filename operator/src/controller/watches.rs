@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 use super::queue::Reason;
 use super::{Context, Undecodable};
 use crate::children::{ChatRef, MANAGED_BY};
+use crate::client::{Reach, is_answer};
 use crate::crd::ChatCluster;
 use crate::digest;
 use crate::kinds::{self, BUILT_IN, FOREIGN, Kind};
@@ -128,6 +129,7 @@ type Events = BoxStream<'static, Result<Event<DynamicObject>, watcher::Error>>;
 
 /// Hands on what a watch tells, for ever.
 async fn follow(
+    reach: &Reach,
     what: &str,
     begin: impl Fn() -> Events + Send,
     mut take: impl FnMut(Event<DynamicObject>) + Send,
@@ -145,6 +147,7 @@ async fn follow(
                 Err(error) => error,
             };
             tracing::warn!(what, "watch: {error}");
+            let mut answers = reach.answers();
             failures = if last.elapsed() > WELL {
                 0
             } else {
@@ -154,6 +157,9 @@ async fn follow(
             let pause = Duration::from_millis(200) * 2_u32.pow(failures.min(5));
             let jitter = rand::random_range(0.8..1.2);
             tokio::time::sleep(pause.min(LONGEST_PAUSE).mul_f64(jitter)).await;
+            if is_unanswered(&error) {
+                reach.turn(&mut answers).await;
+            }
             // The watcher would go on from a version that the server has forgotten.
             if let watcher::Error::WatchStartFailed(kube::Error::Api(status)) = &error
                 && status.code == 410
@@ -161,6 +167,16 @@ async fn follow(
                 break;
             }
         }
+    }
+}
+
+/// Whether the server is away, and not just the watch.
+fn is_unanswered(error: &watcher::Error) -> bool {
+    match error {
+        watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error) => {
+            !matches!(error, kube::Error::Api(status) if is_answer(status.code))
+        }
+        _ => false,
     }
 }
 
@@ -173,6 +189,7 @@ async fn chats(context: Arc<Context>, scope: Option<String>, synced: Cancellatio
     );
     let mut listed = BTreeSet::new();
     follow(
+        &context.reach,
         "ChatCluster",
         || watcher(api.clone(), Config::default()).boxed(),
         |event| match event {
@@ -247,7 +264,7 @@ async fn children(
         }
     };
     let mut list = 0;
-    follow(kind.name, events, |event| match event {
+    follow(&context.reach, kind.name, events, |event| match event {
         Event::Init => list = context.children.begin_of_list(),
         Event::InitApply(object) | Event::Apply(object) => {
             touched(&context, context.children.see(kind, &object));
@@ -284,7 +301,7 @@ async fn secrets(context: Arc<Context>, scope: Option<String>, synced: Cancellat
         touched(&context, waked.into_iter().chain(owner));
     };
     let mut list = 0;
-    follow(kind.name, events, |event| match event {
+    follow(&context.reach, kind.name, events, |event| match event {
         Event::Init => list = context.children.begin_of_list(),
         Event::InitApply(object) | Event::Apply(object) => {
             see(&object, object.metadata.resource_version.as_deref());

@@ -54,6 +54,7 @@ pub fn observe(pass: &Pass<'_>) -> Observation {
         problem,
         hindrance,
         waits,
+        running: pass.children.values().map(pods).sum(),
         components: Part::ALL
             .into_iter()
             .filter_map(|part| {
@@ -160,6 +161,13 @@ pub fn is_rolled_out(child: &Child) -> bool {
     observed.is_some_and(|observed| Some(observed) == child.status.get("generation"))
         && count("updatedReplicas") == count("replicas")
         && count("readyReplicas") == count("replicas")
+}
+
+/// Pods of a Deployment or StatefulSet. Kubernetes before 1.35 does not count those of
+/// a Deployment that are ending.
+pub fn pods(child: &Child) -> i32 {
+    let count = |field| number(&child.status, field);
+    count("replicas") + count("terminatingReplicas")
 }
 
 fn number(status: &Value, field: &str) -> i32 {

@@ -17,11 +17,9 @@ pub fn judge(seen: &Observation) -> Verdict {
         return Verdict::no("Paused", "see the condition Paused");
     }
     if seen.stopped {
-        let running: i32 = seen.components.iter().map(|it| it.status.ready).sum();
-        return if running == 0 {
-            Verdict::no("Stopped", "nothing runs")
-        } else {
-            Verdict::yes("Stopping", format!("{running} pods still run"))
+        return match seen.running {
+            0 => Verdict::no("Stopped", "nothing runs"),
+            running => Verdict::yes("Stopping", format!("{running} pods still run")),
         };
     }
     let ready = ready::judge(seen);
@@ -75,10 +73,9 @@ mod tests {
     fn a_chat_is_stopping_until_no_pod_runs() {
         let mut seen = healthy();
         seen.stopped = true;
+        seen.running = 1;
         assert_eq!(judge(&seen).reason, "Stopping");
-        for component in &mut seen.components {
-            component.status.ready = 0;
-        }
+        seen.running = 0;
         assert_eq!(judge(&seen), Verdict::no("Stopped", "nothing runs"));
     }
 }

@@ -107,6 +107,7 @@ pub fn postgres(
         };
         let name = &own.unwrap_or(&external.secret_ref).name;
         let given = Given::new(facts, &field, name)?;
+        no_promise_of_tls(&given)?;
         let usual = rights::role(chat, service);
         let database = given.get("dbname")?.unwrap_or(&usual);
         let login = given.login(5432, Some(database))?;
@@ -127,6 +128,22 @@ pub fn postgres(
         logins.insert(service, login);
     }
     Ok(logins)
+}
+
+/// Services use TLS where the server offers it, and look at no certificate: a Secret
+/// that demands more must not be taken for one that gets it.
+fn no_promise_of_tls(given: &Given<'_>) -> Result<(), Invalid> {
+    match given.get("sslmode")? {
+        None | Some("disable" | "allow" | "prefer") => Ok(()),
+        Some(_) => Err(Invalid::new(
+            "TlsNotSupported",
+            format!(
+                "Key `sslmode` of Secret `{}` demands TLS, and services use it only where the \
+                 server offers it: leave the key out, or set it to prefer",
+                given.name
+            ),
+        )),
+    }
 }
 
 pub fn rabbitmq(external: &ExternalStore, facts: &Facts) -> Result<Login, Invalid> {

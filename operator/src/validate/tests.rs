@@ -73,6 +73,14 @@ fn every_fault_has_a_reason_and_a_message_that_names_object_and_key() {
 }
 
 #[test]
+fn a_secret_may_prefer_tls_and_not_demand_it() {
+    for mode in ["disable", "allow", "prefer"] {
+        let secrets = facts(login(json!({"sslmode": mode})));
+        validate(&chat(external("postgres")), &secrets, &defaults()).expect(mode);
+    }
+}
+
+#[test]
 fn overrides_that_would_weaken_a_pod_are_refused_by_name() {
     for field in [
         "hostNetwork",

@@ -91,7 +91,8 @@ pub async fn definitions(mut optional: Optional, synced: CancellationToken) {
         FOREIGN.iter().find(|kind| kind.definition() == name)
     };
     let mut listed = BTreeSet::new();
-    follow("CustomResourceDefinition", events, |event| {
+    let reach = optional.context.reach.clone();
+    follow(&reach, "CustomResourceDefinition", events, |event| {
         match event {
             Event::Init => {
                 listed.clear();

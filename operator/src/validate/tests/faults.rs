@@ -94,6 +94,12 @@ pub fn secret_faults() -> Vec<Fault> {
             login(json!({"host": "http://h/"})),
         ),
         (
+            "TlsNotSupported",
+            "Key `sslmode` of Secret `db` demands TLS, and services use it only where the server offers it: leave the key out, or set it to prefer",
+            external("postgres"),
+            login(json!({"sslmode": "verify-full"})),
+        ),
+        (
             "SecretKeyInvalid",
             "Key `host` of Secret `db` is not `host:port`, as Redis needs it",
             external("redis"),
