@@ -1,22 +1,12 @@
 //! What a collector of traces hears over OTLP.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, ensure};
-use axum::Router;
-use axum::body::Bytes;
-use axum::extract::State;
-use axum::http::StatusCode;
-use axum::routing::post;
+use chat_e2e::collector::{Collector, Span};
 use chat_e2e::{Chat, ChatSocket};
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::common::v1::any_value::Value;
-use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
-use prost::Message;
 use reqwest::Method;
 use serde_json::json;
-use tokio::net::TcpListener;
 
 #[tokio::test]
 async fn the_spans_of_a_message_have_one_trace_id_from_the_socket_to_the_store()
@@ -65,69 +55,6 @@ async fn a_trace_that_a_caller_began_goes_on_over_http_and_the_outbox() -> anyho
         ensure!(same.contains(&wanted), "no {wanted:?} in {same:?}");
     }
     Ok(())
-}
-
-/// Takes spans over HTTP, as a collector would.
-struct Collector {
-    endpoint: String,
-    received: Received,
-}
-
-type Received = Arc<Mutex<Vec<ResourceSpans>>>;
-
-struct Span {
-    service: String,
-    name: String,
-    trace: Vec<u8>,
-}
-
-impl Collector {
-    async fn start() -> anyhow::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let endpoint = format!("http://{}", listener.local_addr()?);
-        let received = Received::default();
-        let router = Router::new()
-            .route("/v1/traces", post(receive))
-            .with_state(received.clone());
-        // Ends with the test's runtime.
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        Ok(Self { endpoint, received })
-    }
-
-    fn spans(&self) -> Vec<Span> {
-        let received = self.received.lock().unwrap_or_else(PoisonError::into_inner);
-        received.iter().flat_map(spans_of).collect()
-    }
-}
-
-async fn receive(State(received): State<Received>, body: Bytes) -> StatusCode {
-    let Ok(export) = ExportTraceServiceRequest::decode(body) else {
-        return StatusCode::BAD_REQUEST;
-    };
-    received
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .extend(export.resource_spans);
-    StatusCode::OK
-}
-
-fn spans_of(of_service: &ResourceSpans) -> impl Iterator<Item = Span> {
-    let attributes = of_service.resource.iter().flat_map(|it| &it.attributes);
-    let service = attributes
-        .filter(|attribute| attribute.key == "service.name")
-        .find_map(
-            |attribute| match attribute.value.as_ref()?.value.as_ref()? {
-                Value::StringValue(name) => Some(name.clone()),
-                _ => None,
-            },
-        )
-        .unwrap_or_default();
-    let spans = of_service.scope_spans.iter().flat_map(|it| &it.spans);
-    spans.map(move |span| Span {
-        service: service.clone(),
-        name: span.name.clone(),
-        trace: span.trace_id.clone(),
-    })
 }
 
 /// Which spans of which services belong to a trace.

@@ -92,8 +92,12 @@ impl Access {
 
     /// A client that is the user of `kubeconfig_for`.
     pub async fn client_for(&self, user: &str, group: Option<&str>) -> Result<Client> {
-        let config = client_config(&self.kubeconfig_for(user, group)?).await?;
-        Ok(Client::try_from(config)?)
+        self.client_of(&self.kubeconfig_for(user, group)?).await
+    }
+
+    /// A client that is the user of a kubeconfig.
+    pub async fn client_of(&self, kubeconfig: &Path) -> Result<Client> {
+        Ok(Client::try_from(client_config(kubeconfig).await?)?)
     }
 
     /// What signs the certificates of this control plane.

@@ -215,7 +215,8 @@ fn api_server(
         ))
         .arg(flag("service-cluster-ip-range", SERVICES))
         .arg("--authorization-mode=Node,RBAC")
-        .arg("--enable-admission-plugins=NodeRestriction")
+        // The second one is on in some distributions, and asks for one right more.
+        .arg("--enable-admission-plugins=NodeRestriction,OwnerReferencesPermissionEnforcement")
         .arg("--allow-privileged=true")
         .arg("--profiling=false");
     if let Some(policy) = audit::policy(audit) {

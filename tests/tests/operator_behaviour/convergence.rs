@@ -64,6 +64,40 @@ async fn kubectl_can_wait_for_it() -> Result<()> {
 }
 
 #[tokio::test]
+async fn kubectl_shows_release_age_and_stores_of_a_chat() -> Result<()> {
+    let place = Place::new().await?;
+    let _operator = place.operator()?;
+    place.secret("redis", &super::secrets::FIRST).await?;
+    let spec = json!({
+        "host": "chat.example.com",
+        "version": "1.2.3",
+        "redis": {"mode": "External", "external": {"secretRef": {"name": "redis"}}},
+    });
+    place.apply("demo", spec).await?;
+    place.ready("demo").await?;
+    let words = async |more: &[&str]| -> Result<Vec<Vec<String>>> {
+        let arguments = [&["get", "chats", "-n", place.name()][..], more].concat();
+        let table = place.access.kubectl(&arguments).await?;
+        let line = |line: &str| line.split_whitespace().map(str::to_owned).collect();
+        Ok(table.lines().map(line).collect())
+    };
+    let narrow = words(&[]).await?;
+    let columns = [
+        "NAME", "READY", "REASON", "SERVICES", "VERSION", "URL", "AGE",
+    ];
+    assert_eq!(narrow[0], columns);
+    assert_eq!(narrow[1][4], "1.2.3");
+    ensure!(
+        narrow[1][6].ends_with('s') || narrow[1][6].ends_with('m'),
+        "{narrow:?}"
+    );
+    let wide = words(&["-o", "wide"]).await?;
+    assert_eq!(wide[0][7..], ["POSTGRES", "RABBITMQ", "REDIS"]);
+    assert_eq!(wide[1][7..], ["Managed", "Managed", "External"]);
+    Ok(())
+}
+
+#[tokio::test]
 async fn the_operator_writes_nothing_into_the_spec() -> Result<()> {
     let place = Place::new().await?;
     let _operator = place.operator()?;

@@ -131,3 +131,61 @@ async fn the_content_of_a_config_map_and_the_spec_of_a_deployment_are_repaired()
     })
     .await
 }
+
+#[tokio::test]
+async fn a_child_that_lost_its_owner_is_taken_back() -> Result<()> {
+    let place = Place::new().await?;
+    let _operator = place.operator()?;
+    place.apply("demo", full()).await?;
+    place.ready("demo").await?;
+    for ((kind, name), before) in place.children("demo").await? {
+        // What is kept when the chat goes has none.
+        if before.owner_references().is_empty() {
+            continue;
+        }
+        let api = place.api_of(&kind)?;
+        let bare = Patch::Merge(json!({"metadata": {"ownerReferences": null}}));
+        api.patch(&name, &PatchParams::default(), &bare).await?;
+        let what = format!("{kind} {name} has its owner again");
+        let now = await_until(&what, PATIENCE, async || {
+            let now = api.get(&name).await?;
+            Ok((now.owner_references() == before.owner_references()).then_some(now))
+        })
+        .await?;
+        assert_eq!(now.uid(), before.uid(), "{kind} {name}");
+    }
+    place.ready("demo").await
+}
+
+#[tokio::test]
+async fn a_field_that_somebody_else_sets_is_taken_back_and_said() -> Result<()> {
+    let place = Place::new().await?;
+    let _operator = place.operator()?;
+    place.apply("demo", full()).await?;
+    place.ready("demo").await?;
+    let deployments = place.api_of("Deployment")?;
+    let somebody = PatchParams {
+        field_manager: Some("somebody-else".into()),
+        ..PatchParams::default()
+    };
+    let fewer = Patch::Merge(json!({"spec": {"replicas": 1}}));
+    deployments.patch("demo-auth", &somebody, &fewer).await?;
+    await_until("the replicas are back", PATIENCE, async || {
+        Ok((deployments.get("demo-auth").await?.data["spec"]["replicas"] == 2).then_some(()))
+    })
+    .await?;
+    let events = place.api("events.k8s.io", "v1", "Event");
+    let event = await_until("it is said", PATIENCE, async || {
+        let all = events.list(&kube::api::ListParams::default()).await?;
+        let mut all = all.items.into_iter();
+        Ok(all.find(|it| it.data["reason"] == "ChangeTakenBack"))
+    })
+    .await?;
+    assert_eq!(event.data["regarding"]["name"], "demo");
+    assert_eq!(event.data["related"]["name"], "demo-auth");
+    let note = event.data["note"].as_str().unwrap_or_default();
+    for word in ["Deployment demo-auth", ".spec.replicas", "somebody-else"] {
+        ensure!(note.contains(word), "{word} in {note}");
+    }
+    Ok(())
+}

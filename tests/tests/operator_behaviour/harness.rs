@@ -15,11 +15,12 @@ use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 
 use super::kubelet::Kubelet;
+use super::others;
 use super::process::{Operator, PATIENCE, printed};
 use super::proxy::Proxy;
 
 /// The account that the operator runs as.
-const ACCOUNT: &str = "chat-operator";
+pub const ACCOUNT: &str = "chat-operator";
 
 /// Every built-in kind of child.
 pub const KINDS: [(&str, &str, &str); 11] = [
@@ -45,7 +46,7 @@ pub struct Place {
     pub client: Client,
     name: String,
     kubeconfig: PathBuf,
-    _kubelet: Kubelet,
+    pub kubelet: Kubelet,
     _namespace: Option<TestNamespace>,
 }
 
@@ -77,7 +78,7 @@ impl Place {
         grant(&client, &name).await?;
         Ok(Self {
             kubeconfig: access.kubeconfig_of_service_account(&name, ACCOUNT).await?,
-            _kubelet: Kubelet::of(&client, &name),
+            kubelet: Kubelet::of(&client, &name),
             _namespace: None,
             access,
             client,
@@ -96,8 +97,13 @@ impl Place {
 
     /// Starts an operator for this namespace alone.
     pub fn operator(&self) -> Result<Operator> {
-        let folder = &self.access.folder;
-        Operator::start(&self.kubeconfig, folder, Some(self.name()), self.name())
+        self.operator_with(&[])
+    }
+
+    /// The same with more arguments of `operator run`.
+    pub fn operator_with(&self, more: &[&str]) -> Result<Operator> {
+        let (folder, name) = (&self.access.folder, self.name());
+        Operator::start(&self.kubeconfig, folder, Some(name), name, more)
     }
 
     /// Starts an operator for the whole cluster, with the rights for that.
@@ -118,14 +124,15 @@ impl Place {
         Api::all(self.client.clone())
             .create(&parameters, &binding)
             .await?;
-        Operator::start(&self.kubeconfig, &self.access.folder, None, self.name())
+        let folder = &self.access.folder;
+        Operator::start(&self.kubeconfig, folder, None, self.name(), &[])
     }
 
     /// The same, with a proxy between it and the API server.
     pub fn operator_through(&self, proxy: &Proxy) -> Result<Operator> {
         let kubeconfig = proxy.kubeconfig(&self.kubeconfig)?;
-        let folder = &self.access.folder;
-        Operator::start(&kubeconfig, folder, Some(self.name()), self.name())
+        let (folder, name) = (&self.access.folder, self.name());
+        Operator::start(&kubeconfig, folder, Some(name), name, &[])
     }
 
     pub async fn proxy(&self) -> Result<Proxy> {
@@ -142,7 +149,8 @@ impl Place {
     }
 
     pub fn api_of(&self, kind: &str) -> Result<Api<DynamicObject>> {
-        let known = KINDS.iter().find(|(_, _, name)| *name == kind);
+        let mut kinds = KINDS.iter().chain(&others::KINDS);
+        let known = kinds.find(|(_, _, name)| *name == kind);
         let (group, version, kind) = known.context("an unknown kind")?;
         Ok(self.api(group, version, kind))
     }
@@ -218,15 +226,20 @@ impl Place {
         Ok(())
     }
 
-    /// Everything that was made for a ChatCluster.
+    /// Everything of built-in kinds that was made for a ChatCluster.
     pub async fn children(&self, chat: &str) -> Result<Children> {
+        self.children_of(chat, &KINDS).await
+    }
+
+    /// The objects of some kinds that were made for a ChatCluster.
+    pub async fn children_of(&self, chat: &str, kinds: &[(&str, &str, &str)]) -> Result<Children> {
         let labels =
             format!("app.kubernetes.io/instance={chat},app.kubernetes.io/managed-by=chat-operator");
         let mut children = Children::new();
-        for (group, version, kind) in KINDS {
+        for (group, version, kind) in kinds {
             let api = self.api(group, version, kind);
             for object in api.list(&ListParams::default().labels(&labels)).await? {
-                children.insert((kind.to_owned(), object.name_any()), object);
+                children.insert(((*kind).to_owned(), object.name_any()), object);
             }
         }
         Ok(children)

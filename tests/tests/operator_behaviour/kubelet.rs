@@ -1,5 +1,10 @@
 //! Stands in for the kubelet, as there is no node: every pod that is made is said to
-//! run and to be ready, and every pod of a Job to have succeeded. Nothing runs.
+//! run and to be ready, and every pod of a Job to have succeeded. Nothing runs. Of an
+//! image that a test calls broken, pods run and get no further, and those of a Job
+//! have crashed too often.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
 use futures::StreamExt;
@@ -12,18 +17,33 @@ use serde_json::json;
 use tokio::task::JoinHandle;
 
 /// Ends when it is dropped.
-pub struct Kubelet(JoinHandle<()>);
+pub struct Kubelet {
+    task: JoinHandle<()>,
+    broken: Broken,
+}
+
+/// Names of images.
+#[derive(Clone, Default)]
+struct Broken(Arc<Mutex<BTreeSet<String>>>);
+
+impl Broken {
+    fn change<T>(&self, with: impl FnOnce(&mut BTreeSet<String>) -> T) -> T {
+        with(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
 
 impl Drop for Kubelet {
     fn drop(&mut self) {
-        self.0.abort();
+        self.task.abort();
     }
 }
 
 impl Kubelet {
     pub fn of(client: &Client, namespace: &str) -> Self {
         let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
-        Self(tokio::spawn(async move {
+        let broken = Broken::default();
+        let known = broken.clone();
+        let task = tokio::spawn(async move {
             let events = watcher(pods.clone(), Config::default())
                 .default_backoff()
                 .applied_objects();
@@ -31,14 +51,25 @@ impl Kubelet {
             while let Some(event) = events.next().await {
                 if let Ok(pod) = event {
                     // It may be gone by now, and then needs no status.
-                    let _ = start(&pods, &pod).await;
+                    let _ = start(&pods, &pod, &known).await;
                 }
             }
-        }))
+        });
+        Self { task, broken }
+    }
+
+    /// From now on no new pod of this image gets well.
+    pub fn breaks(&self, image: &str) {
+        self.broken.change(|all| all.insert(image.to_owned()));
+    }
+
+    /// New pods of this image get well again.
+    pub fn mends(&self, image: &str) {
+        self.broken.change(|all| all.remove(image));
     }
 }
 
-async fn start(pods: &Api<Pod>, pod: &Pod) -> Result<()> {
+async fn start(pods: &Api<Pod>, pod: &Pod, broken: &Broken) -> Result<()> {
     let phase = pod
         .status
         .as_ref()
@@ -50,15 +81,24 @@ async fn start(pods: &Api<Pod>, pod: &Pod) -> Result<()> {
         .owner_references()
         .iter()
         .any(|owner| owner.kind == "Job");
-    let status = if of_a_job {
-        json!({"phase": "Succeeded"})
-    } else {
-        json!({
+    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+    let is_broken = broken.change(|all| {
+        let mut images = containers.filter_map(|it| it.image.as_ref());
+        images.any(|image| all.contains(image))
+    });
+    let ready = |status: &str| json!([{"type": "Ready", "status": status, "lastTransitionTime": "2026-01-01T00:00:00Z"}]);
+    let status = match (of_a_job, is_broken) {
+        (true, false) => json!({"phase": "Succeeded"}),
+        (false, false) => json!({"phase": "Running", "conditions": ready("True")}),
+        (false, true) => json!({"phase": "Running", "conditions": ready("False")}),
+        // As often as the operator's Jobs allow: the controller of Jobs then gives up.
+        (true, true) => json!({
             "phase": "Running",
-            "conditions": [
-                {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"},
-            ],
-        })
+            "conditions": ready("False"),
+            "containerStatuses": [{
+                "name": "migrate", "image": "", "imageID": "", "ready": false, "restartCount": 10,
+            }],
+        }),
     };
     let patch = Patch::Merge(json!({"status": status}));
     pods.patch_status(&pod.name_any(), &PatchParams::default(), &patch)

@@ -5,16 +5,24 @@
 //! All the rest, from Deployments to garbage collection, is Kubernetes' own.
 
 mod convergence;
+mod delegated;
 mod drift;
 mod faults;
 mod harness;
+mod health;
 mod kubelet;
 mod leadership;
+mod metrics;
 mod optional;
+mod others;
+mod outage;
 mod ownership;
 mod process;
 mod proxy;
 mod quiet;
 mod removal;
+mod rights;
+mod rollout;
 mod secrets;
 mod switches;
+mod traces;

@@ -9,28 +9,8 @@ use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
 use super::harness::{Place, define_as, small};
+use super::others;
 use super::process::{PATIENCE, printed};
-
-fn definition(group: &str, version: &str, kind: &str, plural: &str) -> Value {
-    json!({
-        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-        "metadata": {
-            "name": format!("{plural}.{group}"),
-            "annotations": {"api-approved.kubernetes.io": "unapproved, a test"},
-        },
-        "spec": {
-            "group": group, "scope": "Namespaced",
-            "names": {"kind": kind, "plural": plural},
-            "versions": [{
-                "name": version, "served": true, "storage": true,
-                "subresources": {"status": {}},
-                "schema": {"openAPIV3Schema": {
-                    "type": "object", "x-kubernetes-preserve-unknown-fields": true,
-                }},
-            }],
-        },
-    })
-}
 
 #[tokio::test]
 async fn a_kind_that_comes_later_is_used_without_a_restart() -> Result<()> {
@@ -50,30 +30,12 @@ async fn a_kind_that_comes_later_is_used_without_a_restart() -> Result<()> {
         .becomes("demo", "Stalled", "True", "GatewayApiMissing")
         .await?;
 
-    define_as(
-        &place.client,
-        definition("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes"),
-    )
-    .await?;
+    others::define(&place, &["HTTPRoute"]).await?;
     place
         .becomes("demo", "Exposed", "False", "RouteNotAccepted")
         .await
         .with_context(|| operator.log().unwrap_or_default())?;
-    let routes = place.api("gateway.networking.k8s.io", "v1", "HTTPRoute");
-    let accepted = json!({"status": {"parents": [{
-        "parentRef": {"name": "main"},
-        "conditions": [{"type": "Accepted", "status": "True"}],
-    }]}});
-    let route = routes.list(&kube::api::ListParams::default()).await?;
-    let name = route
-        .items
-        .first()
-        .and_then(|it| it.metadata.name.clone())
-        .context("no route")?;
-    let patch = kube::api::Patch::Merge(accepted);
-    routes
-        .patch_status(&name, &kube::api::PatchParams::default(), &patch)
-        .await?;
+    others::are_well(&place, "demo").await?;
     place.ready("demo").await
 }
 

@@ -37,12 +37,13 @@ pub async fn printed(arguments: &[&str]) -> Result<String> {
 }
 
 impl Operator {
-    /// Looks at one namespace, or at all of them.
+    /// Looks at one namespace, or at all of them; `more` are arguments of `operator run`.
     pub fn start(
         kubeconfig: &Path,
         folder: &Path,
         namespace: Option<&str>,
         lease: &str,
+        more: &[&str],
     ) -> Result<Self> {
         let log = folder.join(format!("operator-{:016x}.log", rand::random::<u64>()));
         let output = std::fs::File::create(&log)?;
@@ -55,6 +56,7 @@ impl Operator {
                 lease,
             ])
             .args(["--log", "info"])
+            .args(more)
             .args(
                 namespace
                     .into_iter()

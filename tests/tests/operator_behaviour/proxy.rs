@@ -31,6 +31,11 @@ pub enum Fault {
     LoseEvery(usize),
     /// Watches are answered so.
     Watches(u16),
+    /// Nothing is passed on until the next fault is set.
+    Hold,
+    /// Reads whose path ends so are passed on, and their answers kept until the next
+    /// fault is set.
+    HoldAnswers(String),
 }
 
 pub struct Proxy {
@@ -46,6 +51,10 @@ struct Shared {
     calls: AtomicUsize,
     writes: AtomicUsize,
     silent: Notify,
+    /// Answers kept back.
+    held: AtomicUsize,
+    /// Deletions that watches told of.
+    deletions: AtomicUsize,
     /// Ends all watches when it changes.
     era: watch::Sender<u64>,
 }
@@ -69,6 +78,8 @@ impl Proxy {
             calls: AtomicUsize::new(0),
             writes: AtomicUsize::new(0),
             silent: Notify::new(),
+            held: AtomicUsize::new(0),
+            deletions: AtomicUsize::new(0),
             era: watch::Sender::new(0),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -109,9 +120,28 @@ impl Proxy {
         self.shared.silent.notified().await;
     }
 
+    /// Answers that were kept back.
+    pub fn held(&self) -> usize {
+        self.shared.held.load(Ordering::SeqCst)
+    }
+
+    /// How often watches told that an object was deleted.
+    pub fn deletions(&self) -> usize {
+        self.shared.deletions.load(Ordering::SeqCst)
+    }
+
     /// Breaks off every watch.
     pub fn drop_watches(&self) {
         self.shared.era.send_modify(|era| *era += 1);
+    }
+}
+
+impl Shared {
+    /// Waits until another fault is set.
+    async fn after(&self, fault: &Fault) -> Result<()> {
+        let mut faults = self.fault.subscribe();
+        faults.wait_for(|it| it != fault).await?;
+        Ok(())
     }
 }
 
@@ -122,7 +152,7 @@ async fn pass(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     }
 }
 
-async fn answer(shared: &Shared, request: Request) -> Result<Response> {
+async fn answer(shared: &Arc<Shared>, request: Request) -> Result<Response> {
     let path = request
         .uri()
         .path_and_query()
@@ -148,6 +178,7 @@ async fn answer(shared: &Shared, request: Request) -> Result<Response> {
         }
         Fault::Every(n, status) if call > 0 && call.is_multiple_of(n) => return refuse(status),
         Fault::Watches(status) if is_watch => return refuse(status),
+        Fault::Hold => shared.after(&fault).await?,
         _ => {}
     }
     let response = forward(shared, &path, request).await?;
@@ -156,12 +187,17 @@ async fn answer(shared: &Shared, request: Request) -> Result<Response> {
             shared.silent.notify_one();
             std::future::pending().await
         }
+        Fault::HoldAnswers(ref end) if !is_write && path.ends_with(end) => {
+            shared.held.fetch_add(1, Ordering::SeqCst);
+            shared.after(&fault).await?;
+            Ok(response)
+        }
         Fault::LoseEvery(n) if call > 0 && call.is_multiple_of(n) => refuse(504),
         _ => Ok(response),
     }
 }
 
-async fn forward(shared: &Shared, path: &str, request: Request) -> Result<Response> {
+async fn forward(shared: &Arc<Shared>, path: &str, request: Request) -> Result<Response> {
     let (parts, body) = request.into_parts();
     let body = axum::body::to_bytes(body, usize::MAX).await?;
     let mut headers = parts.headers;
@@ -178,12 +214,18 @@ async fn forward(shared: &Shared, path: &str, request: Request) -> Result<Respon
         response = response.header(header::CONTENT_TYPE, kind);
     }
     let era = shared.era.subscribe();
-    let body = stream::unfold((answer, era), |(mut answer, mut era)| async move {
+    let state = (answer, era, shared.clone());
+    let body = stream::unfold(state, |(mut answer, mut era, shared)| async move {
         let chunk: Option<Result<Bytes, std::io::Error>> = tokio::select! {
             _ = era.changed() => None,
             chunk = answer.chunk() => chunk.map_err(std::io::Error::other).transpose(),
         };
-        Some((chunk?, (answer, era)))
+        let deleted = b"\"type\":\"DELETED\"";
+        if let Some(Ok(bytes)) = &chunk {
+            let told = bytes.windows(deleted.len()).filter(|it| *it == deleted);
+            shared.deletions.fetch_add(told.count(), Ordering::SeqCst);
+        }
+        Some((chunk?, (answer, era, shared)))
     });
     Ok(response.body(Body::from_stream(body))?)
 }

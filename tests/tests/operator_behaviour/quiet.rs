@@ -20,7 +20,7 @@ pub async fn settled_events(place: &Place, chat: &str, last: &str) -> Result<Vec
 }
 
 /// The operator's calls since a mark, those for its Lease not among them.
-fn calls(place: &Place, mark: chat_kube::audit::Mark) -> Result<Vec<Call>> {
+pub fn calls(place: &Place, mark: chat_kube::audit::Mark) -> Result<Vec<Call>> {
     let user = place.user();
     let calls = place.access.audit().calls_since(mark)?;
     let of_it = calls

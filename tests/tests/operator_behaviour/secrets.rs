@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::harness::Place;
 use super::process::PATIENCE;
+use super::proxy::Fault;
 
 fn external() -> Value {
     json!({
@@ -16,7 +17,7 @@ fn external() -> Value {
     })
 }
 
-const FIRST: [(&str, &str); 3] = [
+pub const FIRST: [(&str, &str); 3] = [
     ("host", "redis.example.com:6379"),
     ("username", "chat"),
     ("password", "one"),
@@ -199,5 +200,48 @@ async fn a_key_changes_in_steps_that_refuse_no_token() -> Result<()> {
     let old = &before.data["data"]["JWT_KEY"];
     assert_ne!(after.data["data"]["JWT_KEY"], *old);
     assert_eq!(after.data["data"]["JWT_KEY_PREVIOUS"], *old);
+    place.ready("demo").await
+}
+
+/// A pass reads a Secret, and before it writes, the Secret is gone.
+#[tokio::test]
+async fn a_secret_that_is_deleted_while_a_pass_reads_it_does_not_come_back() -> Result<()> {
+    let place = Place::new().await?;
+    let proxy = place.proxy().await?;
+    let operator = place.operator_through(&proxy)?;
+    place
+        .apply("demo", json!({"host": "chat.example.com"}))
+        .await?;
+    place.ready("demo").await?;
+    super::quiet::falls_silent(&place).await?;
+    let secrets = place.api_of("Secret")?;
+    let before = secrets.get("demo-jwt").await?;
+
+    proxy.set(Fault::HoldAnswers("/secrets/demo-jwt".into()));
+    // Another version, which must be read.
+    let touched = Patch::Merge(json!({"metadata": {"annotations": {"touched": "yes"}}}));
+    secrets
+        .patch("demo-jwt", &PatchParams::default(), &touched)
+        .await?;
+    await_until("a pass has read it", PATIENCE, async || {
+        Ok((proxy.held() > 0).then_some(()))
+    })
+    .await?;
+    let told = proxy.deletions();
+    secrets.delete("demo-jwt", &DeleteParams::default()).await?;
+    await_until("the operator hears that it is gone", PATIENCE, async || {
+        Ok((proxy.deletions() > told).then_some(()))
+    })
+    .await?;
+    proxy.set(Fault::None);
+    let after = await_until("there is another one", PATIENCE, async || {
+        Ok(secrets.get_opt("demo-jwt").await?)
+    })
+    .await
+    .with_context(|| operator.log().unwrap_or_default())?;
+    assert_ne!(
+        after.data["data"]["JWT_KEY"],
+        before.data["data"]["JWT_KEY"]
+    );
     place.ready("demo").await
 }

@@ -1,6 +1,6 @@
 //! `paused` and `stopped`.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use chat_e2e::await_until;
 use kube::ResourceExt;
 use kube::api::{ListParams, Patch, PatchParams};
@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::harness::{Place, small};
 use super::process::PATIENCE;
+use super::quiet::falls_silent;
 
 #[tokio::test]
 async fn a_paused_chat_is_left_as_it_is_and_still_reported() -> Result<()> {
@@ -95,6 +96,61 @@ async fn a_stopped_chat_keeps_volumes_and_secrets_and_starts_again() -> Result<(
         .await?;
     place.ready("demo").await?;
     assert_eq!(kept().await?, before);
+    Ok(())
+}
+
+#[tokio::test]
+async fn stores_stop_when_the_last_pod_of_a_service_has_ended() -> Result<()> {
+    let place = Place::new().await?;
+    let _operator = place.operator()?;
+    place.apply("demo", small()).await?;
+    place.ready("demo").await?;
+    // Without a kubelet a pod ends at once: this one takes as long as the test likes.
+    let pods = place.api("", "v1", "Pod");
+    let of_auth = ListParams::default()
+        .labels("app.kubernetes.io/instance=demo,app.kubernetes.io/component=auth");
+    let pod = pods.list(&of_auth).await?.items;
+    let pod = pod.first().context("no pod of auth")?.name_any();
+    let finalizers = |all: Value| Patch::Merge(json!({"metadata": {"finalizers": all}}));
+    let slow = finalizers(json!(["example.com/ends-slowly"]));
+    pods.patch(&pod, &PatchParams::default(), &slow).await?;
+
+    place
+        .patch("demo", json!({"spec": {"stopped": true}}))
+        .await?;
+    let deployments = place.api_of("Deployment")?;
+    await_until("one pod is left, and ending", PATIENCE, async || {
+        let all = deployments.list(&ListParams::default()).await?;
+        let count = |field: &str| -> i64 {
+            let counts = all.iter().map(|it| it.data["status"][field].as_i64());
+            counts.map(Option::unwrap_or_default).sum()
+        };
+        Ok((count("replicas") == 0 && count("terminatingReplicas") == 1).then_some(()))
+    })
+    .await?;
+    falls_silent(&place).await?;
+    let stores = async || -> Result<Vec<Value>> {
+        let sets = place.api_of("StatefulSet")?;
+        let sets = sets.list(&ListParams::default()).await?;
+        Ok(sets
+            .iter()
+            .map(|it| it.data["spec"]["replicas"].clone())
+            .collect())
+    };
+    assert_eq!(stores().await?, [1, 1, 1]);
+    place
+        .becomes("demo", "Reconciling", "True", "Stopping")
+        .await?;
+
+    pods.patch(&pod, &PatchParams::default(), &finalizers(Value::Null))
+        .await?;
+    await_until("the stores stop", PATIENCE, async || {
+        Ok((stores().await? == [0, 0, 0]).then_some(()))
+    })
+    .await?;
+    place
+        .becomes("demo", "Reconciling", "False", "Stopped")
+        .await?;
     Ok(())
 }
 

@@ -1,0 +1,89 @@
+//! The API server is away for a while, and the operator is not.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use chat_e2e::await_until;
+use chat_kube::audit::Call;
+use chat_kube::control_plane::Options;
+use chat_kube::testing::own_control_plane;
+use kube::api::DeleteParams;
+
+use super::harness::{Place, small};
+use super::metrics::sum;
+use super::process::{Operator, PATIENCE};
+use super::quiet::{calls, falls_silent};
+
+/// How many calls the operator has made, answered or not.
+async fn calls_of(operator: &Operator) -> Result<f64> {
+    let text = operator.get("/metrics").await?;
+    Ok(sum(&text, "chat_operator_api_calls_total", &[]))
+}
+
+/// Passes when the operator has written nothing since the mark, and still repairs.
+async fn has_changed_nothing_and_works(place: &Place, mark: chat_kube::audit::Mark) -> Result<()> {
+    falls_silent(place).await?;
+    let calls = calls(place, mark)?;
+    let writes: Vec<_> = calls.iter().filter(|call| Call::is_write(call)).collect();
+    ensure!(writes.is_empty(), "{writes:?}");
+    let deployments = place.api_of("Deployment")?;
+    deployments
+        .delete("demo-auth", &DeleteParams::default())
+        .await?;
+    await_until("it is back", PATIENCE, async || {
+        Ok(deployments.get_opt("demo-auth").await?)
+    })
+    .await?;
+    place.ready("demo").await
+}
+
+#[tokio::test]
+async fn an_operator_asks_a_server_that_is_away_now_and_then_and_goes_on_when_it_is_back()
+-> Result<()> {
+    const AWAY: u32 = 30;
+    let plane = own_control_plane(Options::default()).await;
+    let place = Place::on(plane.access()).await?;
+    // One that competes with nobody need not end when it cannot be heard.
+    let operator = place.operator_with(&["--leader-elect", "false"])?;
+    place.apply("demo", small()).await?;
+    place.ready("demo").await?;
+    falls_silent(&place).await?;
+
+    let mark = place.access.audit().mark()?;
+    let before = calls_of(&operator).await?;
+    plane.api_server.kill().await?;
+    tokio::time::sleep(Duration::from_secs(AWAY.into())).await;
+    let asked = calls_of(&operator).await? - before;
+    ensure!(
+        asked > 0.0 && asked <= f64::from(AWAY),
+        "{asked} calls in {AWAY} s"
+    );
+    plane.api_server.start().await?;
+    let worked = has_changed_nothing_and_works(&place, mark).await;
+    worked.with_context(|| operator.log().unwrap_or_default())
+}
+
+#[tokio::test]
+async fn the_one_that_stood_by_leads_after_an_outage_that_outlasts_the_lease() -> Result<()> {
+    let plane = own_control_plane(Options::default()).await;
+    let place = Place::on(plane.access()).await?;
+    let mut first = place.operator()?;
+    first.says("leads").await?;
+    let second = place.operator()?;
+    await_until("the second is ready", PATIENCE, async || {
+        Ok((second.status_of("/readyz").await? == 200).then_some(()))
+    })
+    .await?;
+    place.apply("demo", small()).await?;
+    place.ready("demo").await?;
+    falls_silent(&place).await?;
+
+    let mark = place.access.audit().mark()?;
+    plane.api_server.kill().await?;
+    // It must not write any more, as nobody can tell who else does.
+    ensure!(first.ended().await? != Some(0), "it lost its lease");
+    ensure!(!second.log()?.contains("\"leads\""), "nobody can lead now");
+    plane.api_server.start().await?;
+    second.says("leads").await?;
+    has_changed_nothing_and_works(&place, mark).await
+}
