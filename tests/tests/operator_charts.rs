@@ -74,8 +74,7 @@ async fn the_manifest_for_plain_kubectl_is_what_the_chart_renders() -> Result<()
     let rendered = helm(&access, &verb, OPERATOR, &[]).await?;
     ensure!(
         documents(&rendered)? == documents(&text("infra/kustomize/operator.yaml")?)?,
-        "out of date: helm {} {OPERATOR} > infra/kustomize/operator.yaml",
-        verb.join(" ")
+        "out of date: run `cargo xtask generate`"
     );
     Ok(())
 }
@@ -197,6 +196,38 @@ async fn no_role_of_the_chart_has_a_star_or_more_than_the_lease_at_home() -> Res
             ensure!(others.is_none(), "{others:?}");
         }
     }
+    Ok(())
+}
+
+/// An alert on a metric that nobody writes would never go off.
+#[tokio::test]
+async fn every_alert_is_on_a_metric_that_the_operator_writes() -> Result<()> {
+    let access = control_plane().await;
+    let objects = render(&access, &["metrics.prometheusRule.enabled=true"]).await?;
+    let rules = &one(&objects, "PrometheusRule")?["spec"]["groups"][0]["rules"];
+    let written = text("operator/src/metrics.rs")?;
+    let mut known = BTreeSet::new();
+    for rule in rules.as_array().context("no rules")? {
+        ensure!(rule["annotations"]["summary"].is_string(), "{rule}");
+        let expression = rule["expr"].as_str().context("no expression")?;
+        let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let words = expression.split(|c| !is_word(c));
+        let mut metrics = words
+            .filter(|word| word.starts_with("chat_operator_"))
+            .map(|word| word.trim_end_matches("_bucket"))
+            .peekable();
+        ensure!(metrics.peek().is_some(), "{expression}");
+        for metric in metrics {
+            ensure!(written.contains(&format!("\"{metric}\"")), "{metric}");
+            known.insert(metric.to_owned());
+        }
+        ensure!(
+            expression.contains("service=\"chat-operator\""),
+            "{expression}"
+        );
+    }
+    ensure!(known.len() == 4, "{known:?}");
+    ensure!(of_kind(&render(&access, &[]).await?, "PrometheusRule").is_empty());
     Ok(())
 }
 

@@ -53,6 +53,15 @@ pub async fn tools() -> Result<Tools> {
     })
 }
 
+/// Helm alone, found or built as by [`tools`].
+pub async fn helm() -> Result<PathBuf> {
+    let [.., helm] = &ALL;
+    if helm.find().await?.is_none() {
+        helm.build(1, 1).await?;
+    }
+    helm.need().await
+}
+
 const ALL: [Tool; 6] = [
     Tool {
         name: "etcd",

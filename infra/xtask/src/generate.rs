@@ -16,19 +16,9 @@ pub fn run(check: bool) -> Result<ExitCode> {
             .current_dir(files::root())
             .env("CARGO_TARGET_DIR", files::target()),
     )?;
-    let mut changed = Vec::new();
-    for (path, content) in from_rust()? {
-        let old = std::fs::read(&path).unwrap_or_default();
-        if old != content {
-            if !check {
-                if let Some(folder) = path.parent() {
-                    std::fs::create_dir_all(folder)?;
-                }
-                std::fs::write(&path, content)?;
-            }
-            changed.push(relative(&path));
-        }
-    }
+    let mut changed = write(from_rust()?, check)?;
+    // What was just written is part of the chart.
+    changed.extend(write(vec![from_the_chart()?], check)?);
     changed.extend(from_the_client(check)?);
     if changed.is_empty() {
         steps::say("every generated file is up to date");
@@ -43,6 +33,24 @@ pub fn run(check: bool) -> Result<ExitCode> {
     }
     steps::say(&format!("written: {changed}"));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Returns what differed from what stands there.
+fn write(generated: Vec<(PathBuf, Vec<u8>)>, check: bool) -> Result<Vec<String>> {
+    let mut changed = Vec::new();
+    for (path, content) in generated {
+        let old = std::fs::read(&path).unwrap_or_default();
+        if old != content {
+            if !check {
+                if let Some(folder) = path.parent() {
+                    std::fs::create_dir_all(folder)?;
+                }
+                std::fs::write(&path, content)?;
+            }
+            changed.push(relative(&path));
+        }
+    }
+    Ok(changed)
 }
 
 fn from_rust() -> Result<Vec<(PathBuf, Vec<u8>)>> {
@@ -118,6 +126,23 @@ fn from_the_operator(program: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>> {
         ));
     }
     Ok(generated)
+}
+
+/// The operator for those who do without Helm.
+fn from_the_chart() -> Result<(PathBuf, Vec<u8>)> {
+    let helm = tokio::task::block_in_place(|| {
+        tokio::runtime::Handle::current().block_on(chat_kube::tools::helm())
+    })?;
+    let mut template = Command::new(helm);
+    template
+        .args(["template", "chat-operator", "charts/chat-operator"])
+        .args(["--namespace", "chat-system", "--no-hooks"])
+        .current_dir(files::root());
+    let manifest = steps::output(&mut template).context("helm template")?;
+    Ok((
+        files::root().join("infra/kustomize/operator.yaml"),
+        manifest,
+    ))
 }
 
 /// The client's types, from the documents that were just written.
