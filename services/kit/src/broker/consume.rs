@@ -12,7 +12,7 @@ use lapin::options::{
 };
 use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, Consumer};
-use tokio::time::timeout;
+use tokio::time::{Instant, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::declare::declare_queue;
@@ -20,6 +20,9 @@ use super::{ANSWER, Backoff, Broker, decode, persistent, text};
 use crate::metrics as names;
 use crate::planted::{self, Bug};
 
+/// A queue or a binding that somebody removed by hand is back within this. No publisher
+/// misses it as long as another queue takes the event.
+pub(super) const DECLARE_AGAIN: Duration = Duration::from_secs(8);
 /// An event that was delivered this often, and never handled nor refused, takes
 /// the process down with it.
 const CRASHES: i64 = 50;
@@ -144,19 +147,16 @@ impl Broker {
         F: FnMut(Arc<[Recorded]>) -> Fut + Send,
         Fut: Future<Output = Result<(), HandleError>> + Send,
     {
+        let mut again = interval_at(Instant::now() + DECLARE_AGAIN, DECLARE_AGAIN);
         loop {
             let deliveries = tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 deliveries = next_batch(consumer, batch) => deliveries?,
+                _ = again.tick() => {
+                    timeout(ANSWER, declare_queue(channel, queue)).await??;
+                    continue;
+                }
             };
-            // The newest delivery that is not given back: to acknowledge one
-            // that was is an error that closes the channel.
-            let mut last = None;
-            let mut events = Vec::new();
-            for delivery in &deliveries {
-                match decode(&delivery.data) {
-                    Ok(_) if earlier_tries(delivery) >= CRASHES => {
-                        self.handle_all(channel, queue, std::mem::take(&mut events), stop, handle)
             let early = planted::bug(match queue.owner {
                 Service::Messages => Bug::AckBeforeCommit,
                 _ => Bug::AckBeforeEffect,
@@ -166,6 +166,14 @@ impl Broker {
                     .basic_ack(0, BasicAckOptions { multiple: true })
                     .await?;
             }
+            // The newest delivery that is not given back: to acknowledge one
+            // that was is an error that closes the channel.
+            let mut last = None;
+            let mut events = Vec::new();
+            for delivery in &deliveries {
+                match decode(&delivery.data) {
+                    Ok(_) if earlier_tries(delivery) >= CRASHES => {
+                        self.handle_all(channel, queue, std::mem::take(&mut events), stop, handle)
                             .await?;
                         bury(channel, queue, &delivery.data, "delivered again and again").await?;
                         last = Some(delivery.delivery_tag);
@@ -175,6 +183,7 @@ impl Broker {
                         last = Some(delivery.delivery_tag);
                     }
                     Err(error) => {
+                        assert!(!planted::bug(Bug::PanicOnBadEvent), "{error}");
                         // Those before it first, so that order holds.
                         self.handle_all(channel, queue, std::mem::take(&mut events), stop, handle)
                             .await?;
@@ -185,7 +194,6 @@ impl Broker {
                         {
                             // Another version of this service may be able to read it.
                             let again = BasicNackOptions {
-                        assert!(!planted::bug(Bug::PanicOnBadEvent), "{error}");
                                 requeue: true,
                                 ..BasicNackOptions::default()
                             };

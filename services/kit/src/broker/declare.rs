@@ -86,10 +86,19 @@ pub(super) async fn declare_pod_queue(
     channel
         .queue_declare(queue.clone(), options, arguments)
         .await?;
-    for (exchange, key) in topology::pod_bindings(service) {
-        bind(channel, &queue, *exchange, key).await?;
-    }
+    bind_pod_queue(channel, service, &queue).await?;
     Ok(queue)
+}
+
+pub(super) async fn bind_pod_queue(
+    channel: &Channel,
+    service: Service,
+    queue: &ShortString,
+) -> lapin::Result<()> {
+    for (exchange, key) in topology::pod_bindings(service) {
+        bind(channel, queue, *exchange, key).await?;
+    }
+    Ok(())
 }
 
 async fn bind(

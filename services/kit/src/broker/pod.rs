@@ -6,11 +6,11 @@ use chat_events::{Recorded, Service, limits};
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, Consumer};
-use tokio::time::timeout;
+use tokio::time::{Instant, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::consume::next_batch;
-use super::declare::declare_pod_queue;
+use super::consume::{DECLARE_AGAIN, next_batch};
+use super::declare::{bind_pod_queue, declare_pod_queue};
 use super::{ANSWER, Backoff, Broker, decode};
 use crate::metrics as names;
 
@@ -44,10 +44,11 @@ impl Broker {
             };
             let subscribed = subscribe_pod(&channel, service, pod).await;
             let lost = match subscribed {
-                Ok(mut consumer) => {
+                Ok((queue, mut consumer)) => {
                     backoff = Backoff::default();
                     handle(PodEvent::Subscribed).await;
-                    let end = feed_pod(&channel, &mut consumer, stop, &mut handle).await;
+                    let declared = (service, &queue);
+                    let end = feed_pod(&channel, declared, &mut consumer, stop, &mut handle).await;
                     if stop.is_cancelled() {
                         return;
                     }
@@ -70,6 +71,7 @@ impl Broker {
 
 async fn feed_pod<F, Fut>(
     channel: &Channel,
+    (service, queue): (Service, &ShortString),
     consumer: &mut Consumer,
     stop: &CancellationToken,
     handle: &mut F,
@@ -78,10 +80,15 @@ where
     F: FnMut(PodEvent) -> Fut + Send,
     Fut: Future<Output = ()> + Send,
 {
+    let mut again = interval_at(Instant::now() + DECLARE_AGAIN, DECLARE_AGAIN);
     loop {
         let deliveries = tokio::select! {
             () = stop.cancelled() => return Ok(()),
             deliveries = next_batch(consumer, limits::BATCH_EVENTS) => deliveries?,
+            _ = again.tick() => {
+                timeout(ANSWER, bind_pod_queue(channel, service, queue)).await??;
+                continue;
+            }
         };
         let last = deliveries
             .last()
@@ -103,15 +110,20 @@ where
     }
 }
 
-async fn subscribe_pod(channel: &Channel, service: Service, pod: &str) -> anyhow::Result<Consumer> {
+async fn subscribe_pod(
+    channel: &Channel,
+    service: Service,
+    pod: &str,
+) -> anyhow::Result<(ShortString, Consumer)> {
     let queue = declare_pod_queue(channel, service, pod).await?;
     channel.basic_qos(300, BasicQosOptions::default()).await?;
-    Ok(channel
+    let consumer = channel
         .basic_consume(
-            queue,
+            queue.clone(),
             ShortString::default(),
             BasicConsumeOptions::default(),
             FieldTable::default(),
         )
-        .await?)
+        .await?;
+    Ok((queue, consumer))
 }
