@@ -32,6 +32,12 @@ pub const STORES: [Package; 4] = [
     },
 ];
 
+/// For tests that move a clock.
+pub const CLOCK: [Package; 1] = [Package {
+    program: "faketime",
+    name: "faketime",
+}];
+
 pub const BROWSER: [Package; 1] = [Package {
     program: "chromium",
     name: "chromium",

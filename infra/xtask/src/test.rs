@@ -36,6 +36,8 @@ enum Part {
     Browser,
     /// The operator, on a real API server.
     Operator,
+    /// The failure matrix, with the rows that take minutes.
+    Matrix,
 }
 
 pub async fn run(args: Args) -> Result<ExitCode> {
@@ -46,6 +48,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     let started = Instant::now();
 
     packages::install(&packages::STORES)?;
+    packages::install(&packages::CLOCK)?;
     if wants(Part::Browser) {
         packages::install(&packages::BROWSER)?;
     }
@@ -71,7 +74,8 @@ pub async fn run(args: Args) -> Result<ExitCode> {
             npm::script(&npm::client(), "size", &[])
         });
     }
-    let by_cargo = wants(Part::Rust) || wants(Part::Stack) || wants(Part::Operator);
+    let by_cargo =
+        wants(Part::Rust) || wants(Part::Stack) || wants(Part::Operator) || wants(Part::Matrix);
     if by_cargo || wants(Part::Browser) {
         let servers = Servers::start(args.only, &mut steps).await?;
         steps.run("build of the services and the tests", build);
@@ -91,15 +95,16 @@ pub async fn run(args: Args) -> Result<ExitCode> {
 }
 
 /// What `nextest` has to run: the operator's tests need an API server, its
-/// examples of pure functions do not.
+/// examples of pure functions do not. What takes minutes is run when it is asked for.
 fn tests_of(only: Option<Part>) -> &'static str {
     match only {
         Some(Part::Rust) => {
             "not (package(chat-e2e) | (package(/^chat-(kube|operator)$/) & kind(test)))"
         }
-        Some(Part::Stack) => "package(chat-e2e) - test(/^operator_/)",
+        Some(Part::Stack) => "package(chat-e2e) - test(/^operator_/) - test(/^(.*::)?long_/)",
         Some(Part::Operator) => "package(/^chat-(kube|operator)$/) | test(/^operator_/)",
-        _ => "all()",
+        Some(Part::Matrix) => "binary(matrix)",
+        _ => "all() - test(/^(.*::)?long_/)",
     }
 }
 
