@@ -12,6 +12,7 @@ mod forged;
 pub mod history;
 mod log;
 mod person;
+pub mod proxy;
 mod seed;
 mod site;
 pub mod socket;
