@@ -4,6 +4,7 @@
 
 mod accounts;
 mod acked_loss;
+mod caches;
 mod dead_letters;
 mod holes;
 mod membership;
@@ -17,6 +18,7 @@ mod presence;
 mod real_time;
 mod receipts;
 mod repeats;
+mod resources;
 mod revoked;
 mod session;
 mod typing;
@@ -60,7 +62,7 @@ macro_rules! invariant {
 }
 
 /// Those whose feature exists; `docs/reliability.md` says which come later.
-pub const INVARIANTS: [Invariant; 18] = [
+pub const INVARIANTS: [Invariant; 20] = [
     invariant!("I1", acked_loss::check, "nothing acknowledged is lost"),
     invariant!("I2", phantom::check, "nothing is seen that was not sent"),
     invariant!("I3", repeats::check, "nothing is stored or shown twice"),
@@ -86,6 +88,7 @@ pub const INVARIANTS: [Invariant; 18] = [
         "typing ends by itself, and is not stored"
     ),
     invariant!("I15", outboxes::check, "no event waits in an outbox"),
+    invariant!("I14", caches::check, "a cached page is what the log gives"),
     invariant!(
         "I16",
         notices::check,
@@ -103,6 +106,7 @@ pub const INVARIANTS: [Invariant; 18] = [
         "an ended session hears and says nothing"
     ),
     invariant!("I21", positions::check, "everybody ends where the log ends"),
+    invariant!("I20", resources::check, "what was taken is given back"),
 ];
 
 /// Every verdict, in the order of the table.

@@ -3,6 +3,7 @@
 
 mod beside;
 mod logs;
+mod stores;
 
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -51,11 +52,14 @@ planted! {
     "I10" "an answered mark is lost" beside::mark_lost;
     "I10" "the table has another mark than the log" beside::mark_differs;
     "I11" "a badge counts one too many" beside::unread_differs;
+    "I11" "the title counts one too many" beside::total_differs;
     "I12" "somebody with an open socket is offline" beside::wrongly_offline;
     "I12" "somebody comes and goes who does not" beside::flaps;
     "I13" "typing is shown for ever" beside::types_for_ever;
     "I13" "typing of nobody" beside::types_from_nowhere;
     "I13" "typing is stored" beside::typing_stored;
+    "I14" "a cached page is not what the log gives" stores::stale_page;
+    "I14" "a cached page lacks the newest message" stores::lagging_page;
     "I15" "an event stays in an outbox" beside::waits_in_an_outbox;
     "I16" "a notice is missing" beside::notice_missing;
     "I16" "a notice comes twice" beside::notice_twice;
@@ -67,6 +71,8 @@ planted! {
     "I19" "a socket outlives its session" beside::socket_outlives;
     "I19" "a session that ended is still told" beside::told_after_the_end;
     "I19" "a session that ended still sends" beside::sends_after_the_end;
+    "I19" "a session has two refresh tokens that are good" stores::two_leaves;
+    "I20" "handles are not given back" stores::kept_for_ever;
     "I21" "a client has not noticed the last event" beside::last_event_unnoticed;
 }
 

@@ -1,5 +1,6 @@
 //! I19: an answered sign-out closes the sockets of the session within 2 s (within
-//! 30 s while something is broken), and nothing is taken from it afterwards.
+//! 30 s while something is broken), and nothing is taken from it afterwards. A live
+//! session has one refresh token that is good.
 
 use super::{Verdict, broken};
 use crate::history::{At, Client, History};
@@ -8,7 +9,7 @@ const BOUND: u64 = 2_000_000;
 const BROKEN: u64 = 30_000_000;
 
 pub fn check(history: &History) -> Verdict {
-    let mut facts = 0;
+    let mut facts = leaves(history)?;
     for (index, client) in history.clients.iter().enumerate() {
         let Some(revoked) = client.revoked else {
             continue;
@@ -72,4 +73,15 @@ fn sockets(history: &History, client: &Client, who: &str, end: u64) -> Verdict {
         }
     }
     Ok(client.connections.len() as u64)
+}
+
+fn leaves(history: &History) -> Verdict {
+    let leaves = &history.finals.leaves;
+    if let Some((user, count)) = leaves.iter().find(|(_, count)| *count > 1) {
+        broken!(
+            "a session of user {} has {count} refresh tokens that are good",
+            history.user(*user)
+        );
+    }
+    Ok(leaves.len() as u64)
 }

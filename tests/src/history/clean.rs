@@ -7,6 +7,8 @@ mod ending;
 mod people;
 mod talk;
 
+use std::collections::HashMap;
+
 use chat_events::UserId;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -56,6 +58,7 @@ pub fn generate(seed: u64, size: Size, emit: impl FnMut(Record)) {
         emit,
         processes: 1,
         notices: 0,
+        unread: HashMap::new(),
         end: SECOND + size.acts as u64 * GAP,
     };
     let people: Vec<Person> = (0..size.people.max(2))
@@ -85,6 +88,8 @@ struct World<F> {
     emit: F,
     processes: u32,
     notices: i64,
+    /// Messages of all conversations.
+    unread: HashMap<UserId, i64>,
     /// Of the load.
     end: u64,
 }

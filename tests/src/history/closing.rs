@@ -1,6 +1,8 @@
 //! The end of a run: wait until everything has settled, then read it all once more,
 //! through the tables, over HTTP and on fresh sockets.
 
+mod stores;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -12,6 +14,8 @@ use uuid::Uuid;
 use super::record::{Entry, Function, Hash, Kind, Record, Via};
 use super::recorder::{Process, Recorder};
 use crate::{Chat, ChatClient, Person, await_until};
+
+pub use stores::{presence_of, sample};
 
 /// Reads everything into the history. What does not settle within `limit` is read as
 /// it is: the checker says what is wrong with it.
@@ -62,11 +66,19 @@ pub async fn close(
         let person = &client.person;
         let conversations: Vec<_> = client.state().logs.keys().copied().collect();
         for conversation in conversations {
+            let path = format!("/api/conversations/{conversation}");
+            if person.get(&path).await?.status == 404 {
+                // A stranger, whatever the client shows: it is judged as it is.
+                continue;
+            }
             page(recorder, person, conversation).await?;
+            newest(person, conversation).await?;
             found.unread(person, conversation).await?;
         }
         found.presence(person, person.id).await?;
     }
+    found.pages(chat).await?;
+    found.leaves(chat).await?;
     for client in fresh {
         client.stop().await?;
     }
@@ -119,6 +131,13 @@ async fn page(
             return Ok(());
         }
     }
+}
+
+/// As the client asks for it, which leaves it in the cache.
+async fn newest(person: &Person, conversation: ConversationId) -> anyhow::Result<()> {
+    let path = format!("/api/messages?conversation={conversation}");
+    person.get(&path).await?.expect(200)?;
+    Ok(())
 }
 
 struct Finder(Process);

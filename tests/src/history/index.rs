@@ -37,6 +37,8 @@ pub struct History {
 #[derive(Debug, Default)]
 pub struct Finals {
     pub presence: Vec<Presence>,
+    /// Unread messages of all conversations of a user, as somebody said.
+    pub unread: Vec<(UserIx, i64)>,
     /// Rows older than ten seconds, by service.
     pub outboxes: Vec<(String, i64)>,
     /// Who has an account, by service.
@@ -45,6 +47,10 @@ pub struct Finals {
     pub dead_letter_count: Option<i64>,
     /// How many notices there are.
     pub notice_count: Option<i64>,
+    /// Of each live session: whose it is, and how many refresh tokens are good.
+    pub leaves: Vec<(UserIx, i64)>,
+    /// In the order of time.
+    pub resources: Vec<Resource>,
 }
 
 /// One life of one client.
@@ -133,6 +139,25 @@ pub struct Conversation {
     pub unread: Vec<(UserIx, i64)>,
     /// In the end: to whom, of which entry.
     pub notices: Vec<(UserIx, i64)>,
+    /// Pages in the cache, in the end.
+    pub cached: Vec<Cached>,
+}
+
+/// Newest messages up to a place in the log, as the cache has them.
+#[derive(Debug)]
+pub struct Cached {
+    pub key: String,
+    pub seq: i64,
+    pub limit: usize,
+    pub hash: Hash,
+}
+
+/// How much there was of something at that time.
+#[derive(Debug)]
+pub struct Resource {
+    pub t: u64,
+    pub of: String,
+    pub count: i64,
 }
 
 /// Somebody saw an entry of the log somewhere.
@@ -299,6 +324,7 @@ impl Conversation {
             marks: Vec::new(),
             unread: Vec::new(),
             notices: Vec::new(),
+            cached: Vec::new(),
         }
     }
 

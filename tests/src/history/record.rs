@@ -177,6 +177,7 @@ pub enum Entry {
     Member,
     /// A read mark beside the log.
     Mark,
+    /// Without a `conv`: of all conversations, as a client shows it.
     Unread,
     /// Rows older than ten seconds.
     Outbox,
@@ -184,6 +185,12 @@ pub enum Entry {
     Notice,
     Account,
     DeadLetter,
+    /// A page in Redis: up to `count` messages that end at `seq`.
+    Cached,
+    /// Refresh tokens of a session that are good.
+    Leaf,
+    /// How much there is of something that must be given back.
+    Resource,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -204,6 +211,15 @@ impl Hash {
     pub fn of(text: &str) -> Self {
         let fold = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         Self(text.bytes().fold(0xcbf2_9ce4_8422_2325, fold))
+    }
+
+    /// Of a page of messages: numbers, ids and texts.
+    pub fn of_page(
+        messages: impl Iterator<Item = (i64, MessageId, Self)>,
+        has_before: bool,
+    ) -> Self {
+        let lines = messages.map(|(seq, id, hash)| format!("{seq} {id} {hash}\n"));
+        Self::of(&format!("{has_before}\n{}", lines.collect::<String>()))
     }
 }
 

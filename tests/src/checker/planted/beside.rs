@@ -51,7 +51,13 @@ pub fn mark_differs(plot: &mut Plot) -> Option<()> {
 }
 
 pub fn unread_differs(plot: &mut Plot) -> Option<()> {
-    let index = plot.pick(|line| is_final(line, Entry::Unread))?;
+    let index = plot.pick(|line| is_final(line, Entry::Unread) && line.conv.is_some())?;
+    plot.records[index].count = plot.records[index].count.map(|count| count + 1);
+    Some(())
+}
+
+pub fn total_differs(plot: &mut Plot) -> Option<()> {
+    let index = plot.pick(|line| is_final(line, Entry::Unread) && line.conv.is_none())?;
     plot.records[index].count = plot.records[index].count.map(|count| count + 1);
     Some(())
 }

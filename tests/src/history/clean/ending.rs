@@ -5,8 +5,8 @@ use rand::RngExt;
 
 use super::people::Person;
 use super::talk::{Stored, Talk, What};
-use super::{MILLISECOND, World, of_user};
-use crate::history::record::{Entry, Function, Kind, Record, Via};
+use super::{MILLISECOND, SECOND, World, of_user};
+use crate::history::record::{Entry, Function, Hash, Kind, Record, Via};
 
 impl<F: FnMut(Record)> World<F> {
     pub fn end_of(&mut self, talk: &Talk) {
@@ -29,6 +29,9 @@ impl<F: FnMut(Record)> World<F> {
                 }
             }
             self.beside(talk, member.id, &found);
+        }
+        for seq in [talk.log.len() / 2, talk.log.len()] {
+            self.emit(cached(talk, &talk.log[..seq], &found));
         }
     }
 
@@ -70,6 +73,7 @@ impl<F: FnMut(Record)> World<F> {
             count: Some(unread as i64),
             ..of(Entry::Unread, talk.id)
         });
+        *self.unread.entry(member).or_default() += unread as i64;
         for (_, seq) in by_others {
             self.notices += 1;
             self.emit(Record {
@@ -106,6 +110,29 @@ impl<F: FnMut(Record)> World<F> {
                 active: Some(true),
                 ..found.clone()
             });
+            self.emit(Record {
+                entry: Some(Entry::Unread),
+                via: Some(Via::View),
+                by: Some(person.id),
+                count: Some(self.unread.get(&person.id).copied().unwrap_or_default()),
+                ..found.clone()
+            });
+        }
+        for person in people {
+            self.emit(Record {
+                entry: Some(Entry::Leaf),
+                by: Some(person.id),
+                count: Some(1),
+                ..found.clone()
+            });
+        }
+        let handles = self.rng.random_range(20..200);
+        for (t, more) in [(SECOND, 0), (self.settled(), 2)] {
+            self.emit(Record {
+                t_mono: t,
+                count: Some(handles + more),
+                ..of(Entry::Resource, "handles of messages")
+            });
         }
         let planted = self.rng.random_range(1..4);
         for _ in 0..planted {
@@ -138,5 +165,31 @@ fn position(talk: &Talk, line: Record, via: Via) -> Record {
         conv: Some(talk.id),
         seq: Some(talk.log.len() as i64),
         ..line
+    }
+}
+
+/// Pages of ten messages stay in the cache until they run out.
+fn cached(talk: &Talk, log: &[Stored], found: &Record) -> Record {
+    const LIMIT: usize = 10;
+    let messages: Vec<_> = log
+        .iter()
+        .zip(1..)
+        .filter_map(|(stored, seq)| match stored.what {
+            What::Message {
+                message_id, hash, ..
+            } => Some((seq, message_id, hash)),
+            What::Read { .. } => None,
+        })
+        .collect();
+    let first = messages.len().saturating_sub(LIMIT);
+    let page = messages[first..].iter().copied();
+    Record {
+        entry: Some(Entry::Cached),
+        conv: Some(talk.id),
+        seq: Some(log.len() as i64),
+        count: Some(LIMIT as i64),
+        hash: Some(Hash::of_page(page, first > 0)),
+        of: Some(format!("the page of {} at {}", talk.id, log.len())),
+        ..found.clone()
     }
 }

@@ -6,8 +6,8 @@ use anyhow::{Context, bail};
 use chat_events::{ClientId, ConversationId, UserId};
 
 use super::{
-    Client, Connection, Content, Conversation, Entered, History, Level, Membership, Outcome, Place,
-    Presence, ReadMark, Send, Sighting, Source, Standing, TypingFrame,
+    Cached, Client, Connection, Content, Conversation, Entered, History, Level, Membership,
+    Outcome, Place, Presence, ReadMark, Resource, Send, Sighting, Source, Standing, TypingFrame,
 };
 use crate::history::names::{ClientIx, ContentIx, Names, SendIx, UserIx};
 use crate::history::record::{Entry, Function, Hash, Kind, Record, Via};
@@ -201,8 +201,11 @@ impl Builder {
             }
             Entry::Unread => {
                 let user = self.user(need(record.by, "by")?);
-                let count = need(record.count, "count")?;
-                self.conversation(record)?.unread.push((user, count));
+                let told = (user, need(record.count, "count")?);
+                match record.conv {
+                    None => self.history.finals.unread.push(told),
+                    Some(_) => self.conversation(record)?.unread.push(told),
+                }
             }
             Entry::Outbox => {
                 let count = need(record.count, "count")?;
@@ -228,6 +231,25 @@ impl Builder {
                     *letters.entry((of(record)?, hash)).or_default() += 1;
                 }
             },
+            Entry::Cached => {
+                let page = Cached {
+                    key: of(record)?,
+                    seq: need(record.seq, "seq")?,
+                    limit: usize::try_from(need(record.count, "count")?)?,
+                    hash: need(record.hash, "hash")?,
+                };
+                self.conversation(record)?.cached.push(page);
+            }
+            Entry::Leaf => {
+                let user = self.user(need(record.by, "by")?);
+                let leaves = &mut self.history.finals.leaves;
+                leaves.push((user, need(record.count, "count")?));
+            }
+            Entry::Resource => self.history.finals.resources.push(Resource {
+                t: record.t_mono,
+                of: of(record)?,
+                count: need(record.count, "count")?,
+            }),
             Entry::Hello => bail!("a greeting is heard, not found"),
         }
         Ok(())
@@ -433,6 +455,7 @@ impl Builder {
             conversation.log.sort_by_key(|entered| entered.seq);
         }
         history.presence.sort_by_key(|presence| presence.t);
+        history.finals.resources.sort_by_key(|resource| resource.t);
         history
     }
 }
