@@ -14,6 +14,7 @@ mod log;
 mod person;
 pub mod proxy;
 mod seed;
+pub mod planted_bugs;
 mod site;
 pub mod socket;
 mod stand_in;

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use chat_events::Service;
 
 use crate::steps::{self, say, timed};
-use crate::{files, packages};
+use crate::{files, packages, tools};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -37,6 +37,9 @@ pub struct Args {
     /// Keep the histories of clean rounds as well.
     #[arg(long)]
     keep: bool,
+    /// Instead, plant each bug in the services and hunt it: a quarter of an hour.
+    #[arg(long, exclusive = true)]
+    planted: bool,
 }
 
 const LONG: f64 = 60.0;
@@ -46,6 +49,9 @@ const END: &str = "<!-- chaos: end -->";
 
 pub async fn run(args: Args) -> Result<ExitCode> {
     packages::install(&packages::STORES)?;
+    if args.planted {
+        return hunt();
+    }
     build().await?;
     let minutes = if args.long { LONG } else { args.minutes };
     // A schedule is of one round.
@@ -87,6 +93,22 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         write_table(&folder)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// All of `tests/tests/chaos_planted_bugs.rs`, one after the other.
+fn hunt() -> Result<ExitCode> {
+    let status = Command::new(tools::NEXTEST.install()?)
+        .args(["nextest", "run", "--profile", "xtask", "--no-capture"])
+        .args(["--package", "chat-e2e", "--test", "chaos_planted_bugs"])
+        .current_dir(files::root())
+        .env("CARGO_TARGET_DIR", files::target())
+        .status()
+        .context("nextest did not start")?;
+    Ok(if status.success() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 async fn build() -> Result<()> {
