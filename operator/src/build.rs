@@ -11,6 +11,7 @@ mod foreign;
 mod http_route;
 mod ingress;
 pub mod login;
+pub mod login_check;
 pub mod meta;
 pub mod migration;
 pub mod network_policy;
@@ -45,6 +46,7 @@ pub fn build(chat: &Validated) -> Resources {
     redis::build(chat, &mut out);
     delegated::build(chat, &mut out);
     migration::build(chat, &mut out);
+    login_check::build(chat, &mut out);
     deployment::build(chat, &mut out);
     pdb::build(chat, &mut out);
     autoscaler::build(chat, &mut out);

@@ -1,6 +1,7 @@
 //! The driver: which ChatClusters there are, when each is looked at, and the five
 //! steps of one look.
 
+pub mod proofs;
 pub mod queue;
 pub mod secrets;
 #[cfg(test)]
@@ -31,6 +32,7 @@ use crate::metrics;
 use crate::resources::Resources;
 use crate::status::{self, Observation, Pass, observe};
 use crate::validate::{Defaults, Invalid, Validated, validate};
+use proofs::Proofs;
 use queue::{Outcome, Queue, Reason};
 use secrets::Secrets;
 
@@ -48,6 +50,7 @@ pub struct Context {
     pub queue: Queue,
     pub children: Children,
     pub secrets: Secrets,
+    pub proofs: Proofs,
     pub announcer: Announcer,
     chats: Mutex<HashMap<ChatRef, Known>>,
     apis: Mutex<BTreeSet<Api>>,
@@ -92,6 +95,7 @@ impl Context {
             queue: Queue::default(),
             children: Children::default(),
             secrets: Secrets::default(),
+            proofs: Proofs::default(),
             chats: Mutex::default(),
             apis: Mutex::default(),
             keys_in_use: Mutex::default(),
@@ -130,6 +134,7 @@ impl Context {
     pub fn forget(&self, key: &ChatRef) {
         lock(&self.chats).remove(key);
         lock(&self.keys_in_use).remove(key);
+        self.proofs.forget(key);
         self.secrets.forget(key);
         self.queue.forget(key);
     }
@@ -272,7 +277,12 @@ async fn pass(context: &Context, key: &ChatRef) -> Result<Outcome, apply::Error>
             announcer.announce_taken_back(&chat, taken_back).await;
         }
     }
-    let again = follow_keys(context, key, &built, applied.as_ref());
+    let mut again = follow_keys(context, key, &built, applied.as_ref());
+    if let (Ok((validated, resources)), Some(Ok(applied))) = (&built, &applied) {
+        let children = context.children.of(key);
+        let proofs = &context.proofs;
+        again |= proofs.look(key, validated, resources, applied, &children);
+    }
     let seen = observe(&Pass {
         chat: &chat,
         facts: &facts,
@@ -287,7 +297,9 @@ async fn pass(context: &Context, key: &ChatRef) -> Result<Outcome, apply::Error>
         return Ok(Outcome::Failed);
     }
 
-    let wake = facts.credentials.rotation.wake(Timestamp::now());
+    let (now, all) = (Timestamp::now(), &facts.credentials);
+    let wakes = [all.rotation.wake(now), all.passwords.wake(now)];
+    let wake = wakes.into_iter().flatten().min();
     Ok(match (again, wake) {
         (true, _) => Outcome::Again(Duration::ZERO),
         // Their end may have been missed.

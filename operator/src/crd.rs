@@ -129,6 +129,14 @@ pub struct ChatClusterSpec {
     pub scheduling: Scheduling,
 }
 
+impl ChatClusterSpec {
+    /// Whether the operator runs any of the three stores itself.
+    pub fn has_managed_store(&self) -> bool {
+        [self.postgres.mode, self.rabbitmq.mode].contains(&StoreMode::Managed)
+            || self.redis.mode == RedisMode::Managed
+    }
+}
+
 /// An object of the same namespace.
 #[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LocalRef {

@@ -1,6 +1,7 @@
 //! The passwords and keys of one ChatCluster: made once, kept in Secrets, and
 //! never changed unless somebody asks.
 
+mod passwords;
 mod rotation;
 
 use std::collections::BTreeMap;
@@ -10,10 +11,14 @@ use anyhow::Context;
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use chat_events::Service;
 
+pub use passwords::{Passwords, ROTATE_PASSWORDS, Stage as PasswordStage, Turn};
 pub use rotation::{ROTATE, Rotation, Stage, Wish};
 
 /// The data of a Secret.
 pub type Data = BTreeMap<String, Vec<u8>>;
+
+/// An object's annotations.
+type Annotations = BTreeMap<String, String>;
 
 /// The keys of the Secret `<chat>-jwt`, and of one that a user brings.
 pub const JWT_KEY: &str = "JWT_KEY";
@@ -26,8 +31,11 @@ const LETTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxy
 /// Made once and kept in Secrets; nothing here is ever printed.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Credentials {
-    /// By service name: the same for PostgreSQL, RabbitMQ and Redis.
+    /// By service name, the password that it has in delegated stores, where it never
+    /// changes, and had at first in managed ones.
     pub services: BTreeMap<String, String>,
+    /// Those in managed stores, the same in all three.
+    pub passwords: Passwords,
     /// The superuser of a managed PostgreSQL.
     pub postgres: String,
     /// The administrator of a managed RabbitMQ.
@@ -50,16 +58,23 @@ impl fmt::Debug for Credentials {
 }
 
 impl Credentials {
-    /// What the Secrets `<chat>-credentials` and `<chat>-jwt` hold, the second with its
+    /// What the Secrets `<chat>-credentials` and `<chat>-jwt` hold, with their
     /// annotations. What they do not hold is made, so that what this returns is
     /// complete, and what is there stays as it is. The very first key of access tokens
     /// is the one that the user's Secret gives; a later one comes by [`Self::rotated`].
+    ///
+    /// Without the first Secret, what pods work with is taken from the Secrets that they
+    /// mount, by part, so that no pod is locked out; then passwords begin to change.
     pub fn read_or_make(
-        own: Option<&Data>,
-        jwt: Option<(&Data, &BTreeMap<String, String>)>,
+        own: Option<(&Data, &Annotations)>,
+        jwt: Option<(&Data, &Annotations)>,
         given: Option<&str>,
+        mounted: &BTreeMap<&'static str, Data>,
     ) -> anyhow::Result<Self> {
-        let mut all = own.map(Self::parse).unwrap_or_default();
+        let mut all = match own {
+            Some((data, annotations)) => Self::parse(data, annotations),
+            None => Self::restore(mounted),
+        };
         if let Some((data, annotations)) = jwt {
             all.jwt_key = text(data, JWT_KEY).unwrap_or_default();
             all.jwt_key_previous = text(data, JWT_KEY_PREVIOUS);
@@ -69,44 +84,72 @@ impl Credentials {
             given.clone_into(&mut all.jwt_key);
         }
         all.complete()?;
+        if own.is_none() && !mounted.is_empty() {
+            all.distrust_passwords()?;
+        }
         Ok(all)
     }
 
-    /// The password of a service.
+    /// The password of a service in delegated stores.
     pub fn of(&self, service: Service) -> &str {
         self.services.get(service.name()).map_or("", String::as_str)
     }
 
     /// The content of the Secret `<chat>-credentials`.
-    pub fn own_data(&self) -> BTreeMap<&str, &str> {
+    pub fn own_data(&self) -> BTreeMap<String, &str> {
         let services = self
             .services
             .iter()
-            .map(|(name, password)| (name.as_str(), password.as_str()));
+            .map(|(name, password)| (name.clone(), password.as_str()));
         [
             ("postgres", self.postgres.as_str()),
             ("rabbitmq", &self.rabbitmq),
             ("erlang-cookie", &self.erlang_cookie),
             ("redis", &self.redis),
         ]
+        .map(|(name, secret)| (name.to_owned(), secret))
         .into_iter()
         .chain(services)
+        .chain(self.passwords.data())
         .collect()
     }
 
-    fn parse(data: &Data) -> Self {
+    fn parse(data: &Data, annotations: &Annotations) -> Self {
         let get = |key| text(data, key).unwrap_or_default();
         Self {
             services: Service::ALL
                 .into_iter()
                 .filter_map(|it| Some((it.name().to_owned(), text(data, it.name())?)))
                 .collect(),
+            passwords: Passwords::read(data, annotations),
             postgres: get("postgres"),
             rabbitmq: get("rabbitmq"),
             erlang_cookie: get("erlang-cookie"),
             redis: get("redis"),
             ..Self::default()
         }
+    }
+
+    /// All but the administrator of RabbitMQ, of whom pods know a hash alone.
+    fn restore(mounted: &BTreeMap<&'static str, Data>) -> Self {
+        let get = |part, key| text(mounted.get(part)?, key);
+        let mut all = Self {
+            postgres: get("postgres", "postgres").unwrap_or_default(),
+            erlang_cookie: get("rabbitmq", "erlang-cookie").unwrap_or_default(),
+            redis: get("redis", "admin").unwrap_or_default(),
+            ..Self::default()
+        };
+        for service in Service::ALL {
+            let delegated = ["DB_PASSWORD", "RMQ_PASSWORD"];
+            let found = delegated.iter().find_map(|key| get(service.name(), key));
+            if let Some(password) = found {
+                all.services.insert(service.name().to_owned(), password);
+            }
+            if let Some(mounted) = mounted.get(service.name()) {
+                all.passwords.restore(service, mounted);
+            }
+        }
+        all
     }
 
     fn complete(&mut self) -> anyhow::Result<()> {
@@ -126,7 +169,7 @@ impl Credentials {
                 *secret = new_secret()?;
             }
         }
-        Ok(())
+        self.passwords.complete()
     }
 }
 

@@ -4,15 +4,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use chat_events::Service;
 use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::apply::Error;
-use crate::children::{ChatRef, Child, Key};
+use crate::children::{ChatRef, Child, Key, Owner};
 use crate::controller::Context;
 use crate::controller::secrets::Content;
 use crate::crd::{ChatCluster, MigrationResult};
-use crate::credentials::{self, Credentials, Data, ROTATE, Wish, new_secret};
+use crate::credentials::{self, Credentials, Data, ROTATE, ROTATE_PASSWORDS, Wish, new_secret};
 use crate::facts::{Delegated, Facts};
 
 /// A user's Secret of this name is used when the spec names none.
@@ -88,6 +89,10 @@ async fn credentials(
     secrets: &BTreeMap<String, Data>,
 ) -> Result<Credentials, Error> {
     let own = read_own(context, key, children, own).await?;
+    let mounted = match &own {
+        Some(_) => BTreeMap::new(),
+        None => mounted(context, key, chat, children).await?,
+    };
     let jwt = read_own(context, key, children, jwt).await?;
     let named = chat.spec.security.jwt.secret_ref.as_ref();
     let given = secrets
@@ -98,24 +103,54 @@ async fn credentials(
         .filter(|key| !key.is_empty());
     let random = |error: anyhow::Error| Error::Random(error.to_string());
     let credentials = Credentials::read_or_make(
-        own.as_ref().map(|it| &it.data),
+        own.as_ref().map(|it| (&it.data, &it.annotations)),
         jwt.as_ref().map(|it| (&it.data, &it.annotations)),
         given,
+        &mounted,
     )
     .map_err(random)?;
     let fresh = new_secret().map_err(random)?;
     let annotations = chat.metadata.annotations.as_ref();
+    let request = |name| annotations.and_then(|all| all.get(name)).map(String::as_str);
     let wish = match given {
         Some(key) => Wish::Given(key),
         None => Wish::Generated {
-            request: annotations
-                .and_then(|all| all.get(ROTATE))
-                .map(String::as_str),
+            request: request(ROTATE),
             fresh: &fresh,
         },
     };
     let in_use = context.keys_are_in_use(key, &credentials);
-    Ok(credentials.rotated(wish, in_use, Timestamp::now()))
+    let seen = context.proofs.seen(key, &credentials);
+    // Of a store that is not ours, there is no password to change.
+    let wanted = request(ROTATE_PASSWORDS).filter(|_| chat.spec.has_managed_store());
+    credentials
+        .rotated(wish, in_use, Timestamp::now())
+        .with_new_passwords(wanted, seen, Timestamp::now())
+        .map_err(random)
+}
+
+/// What pods of this ChatCluster mount of what `<chat>-credentials` held, by part.
+async fn mounted(
+    context: &Context,
+    key: &ChatRef,
+    chat: &ChatCluster,
+    children: &BTreeMap<Key, Child>,
+) -> Result<BTreeMap<&'static str, Data>, Error> {
+    let parts = ["postgres", "rabbitmq", "redis"];
+    let mut all = BTreeMap::new();
+    for part in Service::ALL.map(Service::name).into_iter().chain(parts) {
+        let name = format!("{}-{part}", key.name);
+        let child = children.get(&("Secret", name.clone()));
+        let ours = chat.metadata.uid.clone().map(Owner::Chat);
+        if child.is_none_or(|child| child.deleting || Some(&child.owner) != ours.as_ref()) {
+            continue;
+        }
+        let (client, namespace) = (&context.client, &key.namespace);
+        if let Some(content) = context.secrets.read(client, namespace, &name).await? {
+            all.insert(part, content.data.clone());
+        }
+    }
+    Ok(all)
 }
 
 /// What is not there may be made by this very pass: the next one must look again. And

@@ -1,6 +1,7 @@
 //! The scripts and settings of the managed stores, run with the real servers: as
 //! processes on the loopback instead of containers, all else as it is rendered.
 
+mod passwords;
 mod place;
 
 use std::time::Duration;
@@ -63,7 +64,7 @@ async fn postgres_gives_each_service_a_database_that_no_other_enters() -> Result
     // Once by the start script, and once now.
     let log = place.read("logs/postgres.log")?;
     assert_eq!(log.matches("database system is shut down").count(), 2);
-    place.write("secrets/auth", "it's \"new\" \\ :x $HOME `id`")?;
+    place.write("secrets/auth-1", "it's \"new\" \\ :x $HOME `id`")?;
     server.start().await?;
     place.until("ready.sh", &at).await?;
     assert!(

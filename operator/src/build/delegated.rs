@@ -100,7 +100,11 @@ fn role_secret(chat: &Validated, service: Service, role: &str) -> Secret {
 /// One `RabbitmqCluster` that loads our virtual host, users and rights at its start,
 /// by the override that its operator has for that.
 fn rabbitmq_cluster(chat: &Validated, replicas: i32, storage: &str, out: &mut Resources) {
-    let definitions = rabbitmq::definitions(chat).to_string();
+    let logins = Service::ALL.map(|service| {
+        let name = rights::role(&chat.name, service);
+        (service, name, chat.credentials.of(service).to_owned())
+    });
+    let definitions = rabbitmq::definitions(chat, logins).to_string();
     out.secrets.push(Secret {
         metadata: meta::object(chat, rabbitmq::PART, ""),
         data: Some(secret::data([("definitions.json", definitions.as_str())])),

@@ -11,7 +11,7 @@ use k8s_openapi::api::networking::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::{login, meta, postgres, rabbitmq, redis};
+use super::{login, login_check, meta, postgres, rabbitmq, redis};
 use crate::resources::Resources;
 use crate::validate::{Exposure, Postgres, Rabbitmq, Redis, Validated};
 
@@ -48,6 +48,8 @@ const NODE_DNS: &str = "169.254.20.10/32";
 enum Peer {
     Service(Service),
     Migration(Service),
+    /// Tries who may log in while passwords change.
+    LoginCheck,
     Web,
     Postgres,
     Rabbitmq,
@@ -58,7 +60,7 @@ enum Peer {
     Traces,
 }
 
-use Peer::{Dns, IngressController, Migration, Monitoring, Traces, Web};
+use Peer::{Dns, IngressController, LoginCheck, Migration, Monitoring, Traces, Web};
 
 const AUTH: Peer = Peer::Service(Service::Auth);
 const USERS: Peer = Peer::Service(Service::Users);
@@ -95,10 +97,16 @@ const TABLE: &[(&[Peer], &[Peer], u16)] = &[
         &[Peer::Redis],
         0,
     ),
+    (
+        &[LoginCheck],
+        &[Peer::Postgres, Peer::Rabbitmq, Peer::Redis],
+        0,
+    ),
     (&[Peer::Rabbitmq], &[Peer::Rabbitmq], rabbitmq::EPMD_PORT),
     (&[Peer::Rabbitmq], &[Peer::Rabbitmq], rabbitmq::NODES_PORT),
     (SERVICES, &[Dns], DNS),
     (MIGRATIONS, &[Dns], DNS),
+    (&[LoginCheck], &[Dns], DNS),
     (&[Peer::Rabbitmq], &[Dns], DNS),
     (SERVICES, &[Traces], 0),
 ];
@@ -109,6 +117,7 @@ pub fn build(chat: &Validated, out: &mut Resources) {
     }
     out.network_policies.push(deny_all(chat));
     let ours = SERVICES.iter().chain(MIGRATIONS).chain(&[
+        LoginCheck,
         Web,
         Peer::Postgres,
         Peer::Rabbitmq,
@@ -168,6 +177,10 @@ fn part(chat: &Validated, peer: Peer) -> Option<String> {
     match peer {
         Peer::Service(service) => Some(service.name().to_owned()),
         Migration(service) => Some(meta::migration(service)),
+        LoginCheck => ours(
+            login_check::PART,
+            login_check::stores(chat).next().is_some(),
+        ),
         Web => Some("web".into()),
         Peer::Postgres => ours(
             postgres::PART,
@@ -232,6 +245,10 @@ fn way_out(chat: &Validated, from: Peer, to: Peer, port: u16) -> Option<NetworkP
         }
         (Peer::Service(service), Peer::Rabbitmq) => Some(login::broker(chat, service).port),
         (Peer::Service(service), Peer::Redis) => Some(login::cache(chat, service)?.port),
+        (LoginCheck, Peer::Postgres | Peer::Rabbitmq | Peer::Redis) => {
+            part(chat, to)?;
+            Some(default_port(to, port))
+        }
         (_, Traces) => Some(port_of(chat.otlp_endpoint.as_deref()?)),
         _ => None,
     };

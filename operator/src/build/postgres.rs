@@ -3,6 +3,7 @@
 use chat_events::Service;
 
 use super::store::{CONFIG, DATA, RUN, SECRETS, Store, connect, env, exec};
+use crate::credentials::Turn;
 use crate::resources::Resources;
 use crate::validate::{Managed, Postgres, Validated};
 
@@ -20,9 +21,21 @@ pub fn users() -> impl Iterator<Item = Service> {
     Service::ALL.into_iter().filter(|it| it.has_database())
 }
 
+/// A file for each login that is accepted, with its password.
+fn logins(chat: &Validated) -> Vec<(String, String)> {
+    let passwords = &chat.credentials.passwords;
+    let accepted = Turn::BOTH.into_iter().filter(|it| passwords.accepts(*it));
+    let of = |turn: Turn| {
+        users().map(move |it| {
+            let file = format!("{}-{}", it.name(), turn.number());
+            (file, chat.credentials.password(it, turn).to_owned())
+        })
+    };
+    accepted.flat_map(of).collect()
+}
+
 fn store<'a>(chat: &Validated, managed: &'a Managed) -> Store<'a> {
     let services: Vec<&str> = users().map(Service::name).collect();
-    let passwords = users().map(|it| (it.name(), chat.credentials.of(it).to_owned()));
     Store {
         part: PART,
         managed,
@@ -47,6 +60,11 @@ fn store<'a>(chat: &Validated, managed: &'a Managed) -> Store<'a> {
                 "server.sql",
                 include_str!("scripts/postgres/server.sql").into(),
             ),
+            (
+                "logins.sh",
+                include_str!("scripts/postgres/logins.sh").into(),
+            ),
+            ("try.sh", include_str!("scripts/postgres/try.sh").into()),
             ("role.sql", include_str!("scripts/postgres/role.sql").into()),
             (
                 "postgresql.conf",
@@ -61,9 +79,8 @@ fn store<'a>(chat: &Validated, managed: &'a Managed) -> Store<'a> {
                 include_str!("scripts/postgres/first_hba.conf").into(),
             ),
         ],
-        secrets: passwords
-            .chain([("postgres", chat.credentials.postgres.clone())])
-            .collect(),
+        secrets: vec![("postgres", chat.credentials.postgres.clone())],
+        logins: logins(chat),
         ports: &[("postgres", PORT as i32)],
         // It listens only when roles and databases are there. Recovery after a crash
         // may take its time.

@@ -4,12 +4,13 @@
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use chat_events::{Service, rights, topology};
+use chat_events::{Service, topology};
 use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, ObjectFieldSelector};
 use serde_json::{Value, json};
 
-use super::meta;
 use super::store::{CONFIG, DATA, RUN, SECRETS, Store, connect, env, exec};
+use super::{login, meta};
+use crate::credentials::Turn;
 use crate::resources::Resources;
 use crate::validate::{Managed, Rabbitmq, Validated};
 
@@ -26,13 +27,16 @@ pub fn build(chat: &Validated, out: &mut Resources) {
     }
 }
 
-/// What a broker loads at its start: the virtual host, its users and their rights.
-pub fn definitions(chat: &Validated) -> Value {
+/// What a broker loads: the virtual host, its users and their rights. `logins` are those
+/// of the services: whose, the name and the password.
+pub fn definitions(
+    chat: &Validated,
+    logins: impl IntoIterator<Item = (Service, String, String)>,
+) -> Value {
     let mut users = vec![user("admin", &chat.credentials.rabbitmq, "administrator")];
     let mut permissions = vec![permission(&chat.name, "admin", [".*", ".*", ".*"])];
-    for service in Service::ALL {
-        let name = rights::role(&chat.name, service);
-        users.push(user(&name, chat.credentials.of(service), ""));
+    for (service, name, password) in logins {
+        users.push(user(&name, &password, ""));
         let rights = topology::permissions(service);
         let rights = rights.each_ref().map(String::as_str);
         permissions.push(permission(&chat.name, &name, rights));
@@ -42,6 +46,28 @@ pub fn definitions(chat: &Validated) -> Value {
         "users": users,
         "permissions": permissions,
     })
+}
+
+/// What is accepted as definitions, and the names of what is refused.
+fn logins(chat: &Validated) -> Vec<(String, String)> {
+    let passwords = &chat.credentials.passwords;
+    let (accepted, refused): (Vec<_>, Vec<_>) = Turn::BOTH
+        .into_iter()
+        .flat_map(|turn| Service::ALL.map(|service| (service, turn)))
+        .partition(|(_, turn)| passwords.accepts(*turn));
+    let accepted = accepted.into_iter().map(|(service, turn)| {
+        let password = chat.credentials.password(service, turn).to_owned();
+        (service, login::name(chat, service, turn), password)
+    });
+    let refused = refused.into_iter();
+    let refused = refused.map(|(service, turn)| login::name(chat, service, turn) + "\n");
+    vec![
+        (
+            "definitions.json".into(),
+            definitions(chat, accepted).to_string(),
+        ),
+        ("refused".into(), refused.collect()),
+    ]
 }
 
 fn user(name: &str, password: &str, tags: &str) -> Value {
@@ -124,14 +150,21 @@ fn store<'a>(chat: &Validated, managed: &'a Managed) -> Store<'a> {
             ("alive.sh", include_str!("scripts/rabbitmq/alive.sh").into()),
             ("stop.sh", include_str!("scripts/rabbitmq/stop.sh").into()),
             (
+                "logins.sh",
+                include_str!("scripts/rabbitmq/logins.sh").into(),
+            ),
+            ("try.sh", include_str!("scripts/rabbitmq/try.sh").into()),
+            (
+                "try.escript",
+                include_str!("scripts/rabbitmq/try.escript").into(),
+            ),
+            (
                 "programs.sh",
                 include_str!("scripts/rabbitmq/programs.sh").into(),
             ),
         ],
-        secrets: vec![
-            ("definitions.json", definitions(chat).to_string()),
-            ("erlang-cookie", chat.credentials.erlang_cookie.clone()),
-        ],
+        secrets: vec![("erlang-cookie", chat.credentials.erlang_cookie.clone())],
+        logins: logins(chat),
         ports: &[
             ("amqp", PORT as i32),
             ("metrics", METRICS_PORT as i32),

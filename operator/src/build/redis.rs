@@ -3,8 +3,10 @@
 use aws_lc_rs::digest::{SHA256, digest};
 use chat_events::{Service, rights};
 
+use super::login;
 use super::meta::hex;
-use super::store::{Store, connect, exec};
+use super::store::{CONFIG, SECRETS, Store, connect, env, exec};
+use crate::credentials::Turn;
 use crate::quantity;
 use crate::resources::Resources;
 use crate::validate::{Managed, Redis, Validated};
@@ -28,12 +30,19 @@ fn store<'a>(chat: &Validated, managed: &'a Managed) -> Store<'a> {
         part: PART,
         managed,
         command: &["redis-server", "/etc/chat/config/redis.conf"],
-        env: Vec::new(),
+        env: vec![
+            env("CONFIG", CONFIG),
+            env("SECRETS", SECRETS),
+            env("PORT", PORT.to_string()),
+        ],
         config: vec![
             ("redis.conf", settings(managed)),
             ("ready.sh", include_str!("scripts/redis/ready.sh").into()),
+            ("logins.sh", include_str!("scripts/redis/logins.sh").into()),
+            ("try.sh", include_str!("scripts/redis/try.sh").into()),
         ],
-        secrets: vec![("users.acl", acl(chat))],
+        secrets: vec![("admin", chat.credentials.redis.clone())],
+        logins: vec![("users.acl".into(), acl(chat))],
         ports: &[("redis", PORT as i32)],
         startup: connect("redis", 1, 60),
         readiness: exec(&["/bin/sh", "/etc/chat/config/ready.sh"], 5, 3, 15),
@@ -50,13 +59,20 @@ fn acl(chat: &Validated) -> String {
          user admin on #{} ~* &* +@all\n",
         password(&chat.credentials.redis)
     );
-    for service in users() {
-        acl += &format!(
-            "user {} on #{} resetkeys resetchannels {}\n",
-            rights::role(&chat.name, service),
-            password(chat.credentials.of(service)),
-            rights::redis_rules(&chat.name, service).join(" "),
-        );
+    for (turn, service) in Turn::BOTH
+        .into_iter()
+        .flat_map(|turn| users().map(move |service| (turn, service)))
+    {
+        let name = login::name(chat, service, turn);
+        acl += &if chat.credentials.passwords.accepts(turn) {
+            format!(
+                "user {name} on #{} resetkeys resetchannels {}\n",
+                password(chat.credentials.password(service, turn)),
+                rights::redis_rules(&chat.name, service).join(" "),
+            )
+        } else {
+            format!("user {name} off\n")
+        };
     }
     acl
 }

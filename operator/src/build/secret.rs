@@ -8,7 +8,7 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 
 use super::{login, meta};
-use crate::credentials::{JWT_KEY, JWT_KEY_PREVIOUS};
+use crate::credentials::{JWT_KEY, JWT_KEY_PREVIOUS, Turn};
 use crate::resources::Resources;
 use crate::validate::{Login, Validated};
 
@@ -27,26 +27,58 @@ pub struct File {
 }
 
 pub fn build(chat: &Validated, out: &mut Resources) {
-    let all = &chat.credentials;
-    out.secrets.push(Secret {
-        metadata: meta::data(chat, CREDENTIALS, ""),
-        data: Some(data(all.own_data())),
-        ..Secret::default()
-    });
+    out.secrets.push(credentials(chat));
     for service in Service::ALL {
-        let ours = meta::name(chat, service.name());
-        let files = files(chat, service);
-        let made = files.iter().filter(|file| file.source.0 == ours);
-        let passwords: BTreeMap<_, _> = made.map(|file| (file.setting, all.of(service))).collect();
-        if !passwords.is_empty() {
+        let logins = logins(chat, service);
+        if !logins.is_empty() {
             out.secrets.push(Secret {
                 metadata: meta::object(chat, service.name(), ""),
-                data: Some(data(passwords)),
+                data: Some(data(
+                    logins.iter().map(|(key, it)| (key.as_str(), it.as_str())),
+                )),
                 ..Secret::default()
             });
         }
     }
     out.secrets.push(jwt(chat));
+}
+
+fn credentials(chat: &Validated) -> Secret {
+    let all = &chat.credentials;
+    let mut metadata = meta::data(chat, CREDENTIALS, "");
+    let stage = all.passwords.annotations();
+    if !stage.is_empty() {
+        metadata.annotations.get_or_insert_default().extend(stage);
+    }
+    let held = all.own_data();
+    Secret {
+        metadata,
+        data: Some(data(held.iter().map(|(key, it)| (key.as_str(), *it)))),
+        ..Secret::default()
+    }
+}
+
+/// The logins that we made for a service: those that managed stores accept, whether or
+/// not it uses them yet, and the passwords in delegated ones.
+fn logins(chat: &Validated, service: Service) -> BTreeMap<String, String> {
+    let all = &chat.credentials;
+    let ours = meta::name(chat, service.name());
+    let files = files(chat, service).into_iter();
+    let mut made = BTreeMap::new();
+    for file in files.filter(|file| file.source.0 == ours) {
+        if file.source.1 == file.setting {
+            made.insert(file.source.1, all.of(service).to_owned());
+            continue;
+        }
+        for turn in Turn::BOTH {
+            if all.passwords.accepts(turn) {
+                let password = all.password(service, turn).to_owned();
+                made.insert(login::user_key(turn), login::name(chat, service, turn));
+                made.insert(login::password_key(turn), password);
+            }
+        }
+    }
+    made
 }
 
 /// What the pods of a service mount; its migration needs the first alone, if that is

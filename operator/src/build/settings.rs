@@ -71,7 +71,7 @@ fn database(chat: &Validated, service: Service, settings: &mut Settings) {
     };
     let usual = rights::role(&chat.name, service);
     settings.add(chat, service, &login, "DB_HOST", "host", &login.host);
-    settings.add(chat, service, &login, "DB_USER", "username", &login.user);
+    settings.add_user(chat, service, &login, "DB_USER");
     settings
         .plain
         .insert("DB_PORT".into(), login.port.to_string());
@@ -85,7 +85,7 @@ fn database(chat: &Validated, service: Service, settings: &mut Settings) {
 fn broker(chat: &Validated, service: Service, settings: &mut Settings) {
     let login = login::broker(chat, service);
     settings.add(chat, service, &login, "RMQ_HOST", "host", &login.host);
-    settings.add(chat, service, &login, "RMQ_USER", "username", &login.user);
+    settings.add_user(chat, service, &login, "RMQ_USER");
     settings
         .plain
         .insert("RMQ_PORT".into(), login.port.to_string());
@@ -102,7 +102,7 @@ fn cache(chat: &Validated, service: Service, settings: &mut Settings) {
     };
     let host = format!("{}:{}", login.host, login.port);
     settings.add(chat, service, &login, "REDIS_HOST", "host", &host);
-    settings.add(chat, service, &login, "REDIS_USER", "username", &login.user);
+    settings.add_user(chat, service, &login, "REDIS_USER");
 }
 
 impl Settings {
@@ -126,6 +126,28 @@ impl Settings {
                 source: (secret.clone(), key.to_owned()),
                 hash: login.content_hash.clone(),
             });
+        }
+    }
+
+    /// In managed stores the name of the user changes with the password, so that pods
+    /// must find both in one place.
+    fn add_user(
+        &mut self,
+        chat: &Validated,
+        service: Service,
+        login: &Login,
+        setting: &'static str,
+    ) {
+        let used = chat.credentials.passwords.used;
+        let (secret, key) = &login.password;
+        if *secret == meta::name(chat, service.name()) && *key == login::password_key(used) {
+            self.files.push(File {
+                setting,
+                source: (secret.clone(), login::user_key(used)),
+                hash: login.content_hash.clone(),
+            });
+        } else {
+            self.add(chat, service, login, setting, "username", &login.user);
         }
     }
 

@@ -10,8 +10,8 @@ use k8s_openapi::api::apps::v1::{
 use k8s_openapi::api::core::v1::{
     ConfigMap, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar,
     ExecAction, Lifecycle, LifecycleHandler, PersistentVolumeClaim, PersistentVolumeClaimSpec,
-    PodSpec, PodTemplateSpec, Probe, Secret, SecretVolumeSource, Service, ServicePort, ServiceSpec,
-    TCPSocketAction, Volume, VolumeMount, VolumeResourceRequirements,
+    PodSpec, PodTemplateSpec, Probe, ResourceRequirements, Secret, SecretVolumeSource, Service,
+    ServicePort, ServiceSpec, TCPSocketAction, Volume, VolumeMount, VolumeResourceRequirements,
 };
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -38,6 +38,9 @@ pub struct Store<'a> {
     pub config: Vec<(&'static str, String)>,
     /// The same for what is secret.
     pub secrets: Vec<(&'static str, String)>,
+    /// The same for who may log in, which the script `logins.sh` tells the running
+    /// store whenever it changes.
+    pub logins: Vec<(String, String)>,
     /// By name; clients use the first.
     pub ports: &'static [(&'static str, i32)],
     pub startup: Probe,
@@ -74,14 +77,19 @@ impl Store<'_> {
         self.config
             .iter()
             .cloned()
-            .chain([("passwd", passwd)])
+            .chain([
+                ("passwd", passwd),
+                ("keep.sh", include_str!("scripts/keep.sh").into()),
+                ("check.sh", include_str!("scripts/check.sh").into()),
+            ])
             .map(|(name, content)| (name.to_owned(), content))
             .collect()
     }
 
     fn secret_data(&self) -> BTreeMap<String, ByteString> {
-        let contents = self.secrets.iter();
-        secret::data(contents.map(|(name, content)| (*name, content.as_str())))
+        let fixed = self.secrets.iter().map(|(name, it)| (*name, it.as_str()));
+        let logins = self.logins.iter();
+        secret::data(fixed.chain(logins.map(|(name, it)| (name.as_str(), it.as_str()))))
     }
 
     fn secret(&self, chat: &Validated) -> Secret {
@@ -182,13 +190,15 @@ impl Store<'_> {
         }
     }
 
-    fn pod(self, chat: &Validated) -> PodTemplateSpec {
+    fn pod(&self, chat: &Validated) -> PodTemplateSpec {
         let (part, many) = (self.part, self.managed.replicas > 1);
-        let content = meta::hash(&(self.config_data(), self.secret_data()));
+        // Another login must not restart a store.
+        let content = meta::hash(&(self.config_data(), &self.secrets));
+        let name = meta::name(chat, part);
         let mut spec = PodSpec {
             termination_grace_period_seconds: Some(self.grace),
-            volumes: Some(volumes(&meta::name(chat, part))),
-            containers: vec![self.container()],
+            volumes: Some(volumes(&name, &name)),
+            containers: vec![self.container(), self.keeper()],
             ..PodSpec::default()
         };
         pod::schedule(chat, part, many, &Overrides::default(), &mut spec);
@@ -207,12 +217,26 @@ impl Store<'_> {
         }
     }
 
-    fn container(self) -> Container {
+    /// Runs `logins.sh`. Not within the store's own container, where its processes would
+    /// be taken for those of the store.
+    fn keeper(&self) -> Container {
+        Container {
+            name: "logins".into(),
+            image: Some(self.managed.image.clone()),
+            command: Some(words(&["/bin/sh", "/etc/chat/config/keep.sh"])),
+            env: Some(self.env.clone()),
+            resources: Some(small()),
+            volume_mounts: Some(mounts(&[])),
+            ..Container::default()
+        }
+    }
+
+    fn container(&self) -> Container {
         Container {
             name: self.part.into(),
             image: Some(self.managed.image.clone()),
             command: Some(words(self.command)),
-            env: Some(self.env),
+            env: Some(self.env.clone()),
             ports: Some(
                 self.ports
                     .iter()
@@ -224,9 +248,9 @@ impl Store<'_> {
                     .collect(),
             ),
             resources: Some(self.managed.resources.clone()),
-            startup_probe: Some(self.startup),
-            readiness_probe: Some(self.readiness),
-            liveness_probe: Some(self.liveness),
+            startup_probe: Some(self.startup.clone()),
+            readiness_probe: Some(self.readiness.clone()),
+            liveness_probe: Some(self.liveness.clone()),
             lifecycle: self.before_stop.map(|command| Lifecycle {
                 pre_stop: Some(LifecycleHandler {
                     exec: Some(ExecAction {
@@ -236,7 +260,7 @@ impl Store<'_> {
                 }),
                 ..Lifecycle::default()
             }),
-            volume_mounts: Some(mounts()),
+            volume_mounts: Some(mounts(&[pod::mount("data", DATA, false)])),
             ..Container::default()
         }
     }
@@ -280,11 +304,28 @@ pub fn env(name: &str, value: impl Into<String>) -> EnvVar {
     }
 }
 
-fn words(command: &[&str]) -> Vec<String> {
+/// For what runs a small program now and then.
+pub fn small() -> ResourceRequirements {
+    let amounts = |cpu: &str, memory: &str| {
+        let all = [("cpu", cpu), ("memory", memory)];
+        Some(
+            all.map(|(name, amount)| (name.to_owned(), Quantity(amount.into())))
+                .into(),
+        )
+    };
+    ResourceRequirements {
+        requests: amounts("10m", "32Mi"),
+        limits: amounts("500m", "256Mi"),
+        claims: None,
+    }
+}
+
+pub fn words(command: &[&str]) -> Vec<String> {
     command.iter().map(|&word| word.to_owned()).collect()
 }
 
-fn volumes(name: &str) -> Vec<Volume> {
+/// The ConfigMap and the Secret of these names, and folders to write into.
+pub fn volumes(config: &str, secrets: &str) -> Vec<Volume> {
     let volume = |name: &str| Volume {
         name: name.into(),
         ..Volume::default()
@@ -296,14 +337,14 @@ fn volumes(name: &str) -> Vec<Volume> {
     vec![
         Volume {
             config_map: Some(ConfigMapVolumeSource {
-                name: name.into(),
+                name: config.into(),
                 ..ConfigMapVolumeSource::default()
             }),
             ..volume("config")
         },
         Volume {
             secret: Some(SecretVolumeSource {
-                secret_name: Some(name.into()),
+                secret_name: Some(secrets.into()),
                 default_mode: Some(0o440),
                 ..SecretVolumeSource::default()
             }),
@@ -314,16 +355,17 @@ fn volumes(name: &str) -> Vec<Volume> {
     ]
 }
 
-fn mounts() -> Vec<VolumeMount> {
-    vec![
+/// Where those are, and some more.
+pub fn mounts(more: &[VolumeMount]) -> Vec<VolumeMount> {
+    let ours = [
         pod::mount("config", CONFIG, true),
         VolumeMount {
             sub_path: Some("passwd".into()),
             ..pod::mount("config", "/etc/passwd", true)
         },
         pod::mount("secrets", SECRETS, true),
-        pod::mount("data", DATA, false),
         pod::mount("run", RUN, false),
         pod::mount("tmp", "/tmp", false),
-    ]
+    ];
+    ours.into_iter().chain(more.iter().cloned()).collect()
 }

@@ -2,15 +2,21 @@ use std::collections::HashSet;
 
 use super::*;
 
-fn data(values: &BTreeMap<&str, &str>) -> Data {
+fn data<K: ToString>(values: &BTreeMap<K, &str>) -> Data {
     values
         .iter()
-        .map(|(key, value)| ((*key).to_owned(), value.as_bytes().to_vec()))
+        .map(|(key, value)| (key.to_string(), value.as_bytes().to_vec()))
         .collect()
 }
 
 fn made() -> Credentials {
-    Credentials::read_or_make(None, None, None).expect("random numbers")
+    Credentials::read_or_make(None, None, None, &BTreeMap::new()).expect("random numbers")
+}
+
+fn read(own: &Data, jwt: Option<(&Data, &Annotations)>) -> Credentials {
+    let none = BTreeMap::new();
+    Credentials::read_or_make(Some((own, &none)), jwt, Some("given"), &BTreeMap::new())
+        .expect("random numbers")
 }
 
 #[test]
@@ -32,12 +38,7 @@ fn what_the_secrets_hold_never_changes() {
     let made = made();
     let jwt = data(&[(JWT_KEY, "k"), (JWT_KEY_PREVIOUS, "p")].into());
     let annotations = [(rotation::STAGE.to_owned(), "swapped".to_owned())].into();
-    let read = Credentials::read_or_make(
-        Some(&data(&made.own_data())),
-        Some((&jwt, &annotations)),
-        Some("given"),
-    )
-    .expect("random numbers");
+    let read = read(&data(&made.own_data()), Some((&jwt, &annotations)));
     assert_eq!(read.own_data(), made.own_data());
     assert_eq!(read.jwt_key, "k");
     assert_eq!(read.jwt_key_previous.as_deref(), Some("p"));
@@ -50,7 +51,7 @@ fn only_what_is_missing_is_made() {
     let mut kept = data(&made.own_data());
     kept.remove("messages");
     kept.insert("redis".into(), Vec::new());
-    let read = Credentials::read_or_make(Some(&kept), None, None).expect("random numbers");
+    let read = read(&kept, None);
     assert_ne!(read.of(Service::Messages), made.of(Service::Messages));
     assert_ne!(read.redis, made.redis);
     let same = |of: &Credentials| {
@@ -63,9 +64,42 @@ fn only_what_is_missing_is_made() {
 
 #[test]
 fn a_users_key_is_the_first_key() {
-    let read = Credentials::read_or_make(None, None, Some("given")).expect("random numbers");
+    let read = Credentials::read_or_make(None, None, Some("given"), &BTreeMap::new())
+        .expect("random numbers");
     assert_eq!(read.jwt_key, "given");
     assert_eq!(read.rotation, Rotation::default());
+}
+
+#[test]
+fn a_deleted_secret_comes_back_with_what_pods_mount_and_with_new_passwords_besides() {
+    let mounted = |values: &[(&str, &str)]| data(&values.iter().copied().collect());
+    let users = |passwords: &[(&str, &str)]| {
+        let parts = [
+            ("postgres", mounted(&[("postgres", "superuser")])),
+            ("rabbitmq", mounted(&[("erlang-cookie", "cookie")])),
+            ("redis", mounted(&[("admin", "administrator")])),
+            ("users", mounted(passwords)),
+        ];
+        Credentials::read_or_make(None, None, None, &parts.into()).expect("random numbers")
+    };
+    let one = users(&[("password-2", "in use")]);
+    assert_eq!(
+        (&*one.postgres, &*one.erlang_cookie, &*one.redis),
+        ("superuser", "cookie", "administrator")
+    );
+    assert_eq!(one.passwords.used, Turn::Second);
+    assert_eq!(one.passwords.stage, PasswordStage::Announced);
+    assert_eq!(one.password(Service::Users, Turn::Second), "in use");
+    assert_eq!(one.password(Service::Users, Turn::First).len(), 43);
+
+    // On the way from one to the other, both stay until services use one of them.
+    let both = users(&[("password-1", "a"), ("password-2", "b")]);
+    assert_eq!(both.passwords.stage, PasswordStage::Swapped);
+    let passwords = Turn::BOTH.map(|turn| both.password(Service::Users, turn).to_owned());
+    assert_eq!(passwords, ["a", "b"]);
+
+    let delegated = users(&[("DB_PASSWORD", "theirs")]);
+    assert_eq!(delegated.of(Service::Users), "theirs");
 }
 
 #[test]

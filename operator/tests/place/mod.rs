@@ -16,10 +16,10 @@ use chat_operator::credentials::Credentials;
 use chat_operator::facts::Facts;
 use chat_operator::resources::Resources;
 use chat_operator::validate::{Defaults, Validated, validate};
-use k8s_openapi::api::core::v1::Container;
+use k8s_openapi::api::core::v1::{Container, Secret};
 use nix::sys::signal::Signal;
 use nix::unistd::{User, geteuid};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 pub const CHAT: &str = "demo";
 
@@ -31,27 +31,24 @@ pub fn password(service: Service) -> String {
 /// one temporary folder.
 pub struct Place {
     folder: PathBuf,
-    container: Container,
+    part: String,
+    containers: Vec<Container>,
     user: Option<User>,
 }
 
 impl Place {
     /// `name` tells the places of one test process apart.
     pub fn new(part: &str, name: &str, spec: Value) -> Result<Self> {
-        let mut out = Resources::default();
-        let chat = validated(spec)?;
-        build::postgres::build(&chat, &mut out);
-        build::rabbitmq::build(&chat, &mut out);
-        build::redis::build(&chat, &mut out);
+        let out = rendered(spec, credentials())?;
         let object = format!("{CHAT}-{part}");
         let named = |it: &Option<String>| it.as_deref() == Some(&object);
         let config = out.config_maps.iter().find(|it| named(&it.metadata.name));
-        let secrets = out.secrets.iter().find(|it| named(&it.metadata.name));
         let set = out.stateful_sets.iter().find(|it| named(&it.metadata.name));
         let pod = set.and_then(|it| it.spec.as_ref()?.template.spec.clone());
         let place = Self {
             folder: std::env::temp_dir().join(format!("chat-{name}-{}", std::process::id())),
-            container: pod.context("a pod")?.containers.remove(0),
+            part: part.to_owned(),
+            containers: pod.context("a pod")?.containers,
             // PostgreSQL refuses to run as root.
             user: (part == "postgres" && geteuid().is_root())
                 .then(|| User::from_name("postgres"))
@@ -69,19 +66,94 @@ impl Place {
         {
             place.write(&format!("config/{file}"), &place.here(content))?;
         }
-        for (file, content) in secrets
-            .and_then(|it| it.data.as_ref())
-            .context("a Secret")?
-        {
-            let content = std::str::from_utf8(&content.0)?;
-            place.write(&format!("secrets/{file}"), content)?;
-        }
+        place.mount(
+            "secrets",
+            out.secrets.into_iter().find(|it| named(&it.metadata.name)),
+        )?;
         Ok(place)
+    }
+
+    /// Brings the mounted Secret to this state, as a kubelet does.
+    pub fn tell(&self, credentials: Credentials) -> Result<()> {
+        let name = format!("{CHAT}-{}", self.part);
+        let out = rendered(json!({}), credentials)?;
+        let ours = |it: &Secret| it.metadata.name.as_deref() == Some(&name);
+        self.mount("secrets", out.secrets.into_iter().find(ours))
+    }
+
+    /// Everything that a Secret holds, and nothing else, in a folder.
+    fn mount(&self, folder: &str, secret: Option<Secret>) -> Result<()> {
+        let data = secret.and_then(|it| it.data).context("a Secret")?;
+        let path = self.folder.join(folder);
+        for old in std::fs::read_dir(&path)? {
+            let old = old?;
+            if !data.contains_key(&*old.file_name().to_string_lossy()) {
+                std::fs::remove_file(old.path())?;
+            }
+        }
+        for (file, content) in data {
+            // At once, as a kubelet does.
+            let whole = format!("{folder}/.{file}");
+            self.write(&whole, std::str::from_utf8(&content.0)?)?;
+            std::fs::rename(self.folder.join(whole), path.join(file))?;
+        }
+        Ok(())
+    }
+
+    /// The container beside the store that tells it of logins.
+    pub async fn keeper(&self, env: &[(&str, String)]) -> Result<Daemon> {
+        let container = self.containers.get(1).context("a second container")?;
+        let command = container.command.as_deref().context("a command")?;
+        let mut program = self.with_env(Program::new(&command[0], &self.folder));
+        for arg in &command[1..] {
+            program = program.arg(self.here(arg));
+        }
+        for (name, value) in env {
+            program = program.env(name, value);
+        }
+        let daemon = Daemon::new(self.plan_of("logins", program));
+        daemon.start().await?;
+        Ok(daemon)
+    }
+
+    /// Runs the Job that tries the logins of these credentials, until it ends.
+    pub async fn check(&self, credentials: Credentials, port: u16) -> Result<()> {
+        let out = rendered(json!({}), credentials)?;
+        let name = format!("{CHAT}-{}-logins-", self.part);
+        let is_it = |it: &Option<String>| it.as_ref().is_some_and(|it| it.starts_with(&name));
+        let secret = out.secrets.into_iter().find(|it| is_it(&it.metadata.name));
+        let job = out.jobs.into_iter().find(|it| is_it(&it.metadata.name));
+        let template = job.and_then(|it| it.spec).context("a Job")?.template;
+        let mut containers = template.spec.context("a pod")?.containers;
+        let container = containers.pop().context("a container")?;
+        std::fs::create_dir_all(self.folder.join("tried"))?;
+        self.mount("tried", secret)?;
+        let script = self.here(&container.command.context("a command")?[1]);
+        let mut program = Program::new("/bin/sh", &self.folder).arg(script);
+        for variable in container.env.into_iter().flatten() {
+            let value = self.here(&variable.value.unwrap_or_default());
+            program = program.env(&variable.name, value);
+        }
+        let tried = self.folder.join("tried");
+        let program = program
+            .env("SECRETS", tried.to_string_lossy())
+            .env("STORE_HOST", "127.0.0.1")
+            .env("STORE_PORT", port.to_string());
+        let ended = process::run(&program, "the trial of logins");
+        tokio::time::timeout(Duration::from_secs(120), ended)
+            .await
+            .context("the store does not agree")??;
+        Ok(())
     }
 
     /// The container's command with its environment.
     pub fn program(&self) -> Program {
-        let command: Vec<String> = self.container.command.iter().flatten().cloned().collect();
+        let command: Vec<String> = self.containers[0]
+            .command
+            .iter()
+            .flatten()
+            .cloned()
+            .collect();
         let path = programs::find(&command[0]).unwrap_or_else(|| command[0].clone().into());
         let mut program = self.with_env(Program::new(path, &self.folder));
         for arg in &command[1..] {
@@ -93,6 +165,13 @@ impl Place {
     /// The program, ready once it listens.
     pub fn plan(&self, name: &str, program: Program, port: u16) -> Daemon {
         Daemon::new(Plan {
+            ready: Arc::new(move || Box::pin(listens(port))),
+            ..self.plan_of(name, program)
+        })
+    }
+
+    fn plan_of(&self, name: &str, program: Program) -> Plan {
+        Plan {
             name: name.into(),
             program,
             log: self.folder.join(format!("logs/{name}.log")),
@@ -100,9 +179,9 @@ impl Place {
             stop_signal: Signal::SIGTERM,
             stop_patience: Duration::from_secs(60),
             start_patience: Duration::from_secs(120),
-            ready: Arc::new(move || Box::pin(listens(port))),
+            ready: Arc::new(|| Box::pin(async { true })),
             advice: "",
-        })
+        }
     }
 
     /// Erlang's name server, which the node would else start outside our care.
@@ -160,7 +239,7 @@ impl Place {
     }
 
     fn with_env(&self, mut program: Program) -> Program {
-        for variable in self.container.env.iter().flatten() {
+        for variable in self.containers[0].env.iter().flatten() {
             let value = variable.value.as_deref().unwrap_or_default();
             program = program.env(&variable.name, self.here(value));
         }
@@ -194,21 +273,36 @@ impl Place {
     }
 }
 
-fn validated(mut spec: Value) -> Result<Validated> {
+pub fn credentials() -> Credentials {
+    Credentials {
+        services: Service::ALL
+            .map(|it| (it.name().to_owned(), password(it)))
+            .into(),
+        postgres: "password-of-postgres".into(),
+        rabbitmq: "password-of-rabbitmq".into(),
+        erlang_cookie: "cookie".into(),
+        redis: "password-of-redis".into(),
+        jwt_key: "key".into(),
+        ..Credentials::default()
+    }
+}
+
+/// The stores alone, and the trials of their logins.
+fn rendered(spec: Value, credentials: Credentials) -> Result<Resources> {
+    let chat = validated(spec, credentials)?;
+    let mut out = Resources::default();
+    build::postgres::build(&chat, &mut out);
+    build::rabbitmq::build(&chat, &mut out);
+    build::redis::build(&chat, &mut out);
+    build::login_check::build(&chat, &mut out);
+    Ok(out)
+}
+
+fn validated(mut spec: Value, credentials: Credentials) -> Result<Validated> {
     spec["host"] = "chat.example.com".into();
     let spec = serde_json::from_value(spec)?;
     let facts = Facts {
-        credentials: Credentials {
-            services: Service::ALL
-                .map(|it| (it.name().to_owned(), password(it)))
-                .into(),
-            postgres: "password-of-postgres".into(),
-            rabbitmq: "password-of-rabbitmq".into(),
-            erlang_cookie: "cookie".into(),
-            redis: "password-of-redis".into(),
-            jwt_key: "key".into(),
-            ..Credentials::default()
-        },
+        credentials,
         ..Facts::default()
     };
     #[derive(clap::Parser)]

@@ -35,7 +35,7 @@ fn someone(name: &str, namespace: &'static str, pod: Labels) -> Someone {
 
 /// Every pod of the chat, and who may be around it.
 fn everybody(chat: &Validated) -> Vec<Someone> {
-    let mut parts: Vec<String> = ["web", "postgres", "rabbitmq", "redis"]
+    let mut parts: Vec<String> = ["web", "postgres", "rabbitmq", "redis", "logins"]
         .map(Into::into)
         .into();
     for service in Service::ALL {
@@ -264,6 +264,10 @@ auth users messages notifications > postgres : 5432
 auth-migration users-migration messages-migration notifications-migration > postgres : 5432
 auth users messages notifications socket-handler > rabbitmq : 5672
 users messages notifications socket-handler > redis : 6379
+logins > postgres : 5432
+logins > rabbitmq : 5672
+logins > redis : 6379
+logins > dns node-dns : 53 udp53
 prometheus > rabbitmq : 15692
 rabbitmq > rabbitmq : 4369 25672
 rabbitmq > dns node-dns : 53 udp53
@@ -310,6 +314,8 @@ auth users messages notifications > cnpg : 5432
 auth-migration users-migration messages-migration notifications-migration > cnpg : 5432
 auth users messages notifications socket-handler > rabbitmq-cluster : 5672
 users messages notifications socket-handler > redis : 6379
+logins > redis : 6379
+logins > dns node-dns : 53 udp53
 ";
     assert_allowed(&chat, &[ALWAYS, stores].concat());
 }
@@ -335,6 +341,8 @@ auth auth-migration > {anybody} : 5433
 users messages notifications users-migration messages-migration notifications-migration > {anybody} : 5432
 auth users messages notifications socket-handler > {anybody} : 443
 users messages notifications socket-handler > redis : 6379
+logins > redis : 6379
+logins > dns node-dns : 53 udp53
 "
     );
     // Pods with the labels of managed stores are pods of the chat, and deny all.

@@ -1,8 +1,11 @@
+use jiff::Timestamp;
+
 use super::build;
 use crate::build::fixture::{assert_built, chat, managed};
+use crate::build::{rabbitmq, redis};
 use crate::crd::{Toleration, TopologySpread};
 use crate::resources::Resources;
-use crate::validate::Postgres;
+use crate::validate::{Postgres, Validated};
 
 #[test]
 fn a_managed_postgres() {
@@ -34,18 +37,27 @@ fn scheduling_and_data_are_as_wished() {
 }
 
 #[test]
-fn another_password_makes_another_pod_and_the_same_does_not() {
-    let content = |chat| {
+fn another_login_makes_no_other_pod_and_another_superuser_does() {
+    let built = |chat: &Validated| {
         let mut out = Resources::default();
-        build(&chat, &mut out);
-        let spec = out.stateful_sets.remove(0).spec.expect("a spec");
-        spec.template.metadata.expect("metadata").annotations
+        for build in [build, rabbitmq::build, redis::build] {
+            build(chat, &mut out);
+        }
+        out
     };
-    let mut changed = chat();
-    changed
+    let asked = Some("1");
+    let mut rotating = chat();
+    rotating.credentials = rotating
         .credentials
-        .services
-        .insert("users".into(), "new".into());
-    assert_eq!(content(chat()), content(chat()));
-    assert_ne!(content(chat()), content(changed));
+        .with_new_passwords(asked, None, Timestamp::UNIX_EPOCH)
+        .expect("random numbers");
+    let (before, after) = (built(&chat()), built(&rotating));
+    assert_eq!(before.stateful_sets, after.stateful_sets);
+    assert_eq!(before.config_maps, after.config_maps);
+    for (before, after) in before.secrets.iter().zip(&after.secrets) {
+        assert_ne!(before, after);
+    }
+    let mut other = chat();
+    other.credentials.postgres = "other".into();
+    assert_ne!(before.stateful_sets, built(&other).stateful_sets);
 }

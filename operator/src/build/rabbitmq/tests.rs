@@ -1,4 +1,4 @@
-use super::{build, definitions, password_hash, salt};
+use super::{build, logins, password_hash, salt};
 use crate::build::fixture::{assert_built, chat, managed};
 use crate::resources::Resources;
 use crate::validate::Rabbitmq;
@@ -32,6 +32,9 @@ fn a_password_is_hashed_as_rabbitmq_does_it() {
 
 #[test]
 fn definitions_hold_no_password() {
-    let text = definitions(&chat()).to_string();
-    assert!(!text.contains("password-of"), "{text}");
+    let files = logins(&chat());
+    assert_eq!(files.len(), 2);
+    for (name, content) in files {
+        assert!(!content.contains("password-of"), "{name}: {content}");
+    }
 }

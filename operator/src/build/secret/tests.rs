@@ -1,7 +1,13 @@
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use chat_events::Service;
+use jiff::Timestamp;
 
 use super::{build, files};
 use crate::build::fixture::{assert_built, chat, external};
+use crate::build::login;
+use crate::build::settings::serve;
 use crate::credentials::Stage;
 use crate::resources::Resources;
 use crate::validate::{Postgres, Rabbitmq, Redis, Validated};
@@ -35,13 +41,13 @@ fn a_key_that_changes_is_kept_with_its_stage() {
 #[test]
 fn a_service_mounts_what_it_needs_alone() {
     let chat = chat();
-    let path = |key: &str| (format!("demo-auth/{key}"), format!("demo-jwt/{key}"));
+    let password = || "demo-auth/password-1".to_owned();
     assert_eq!(
         settings(&chat, Service::Auth),
         [
-            ("DB_PASSWORD", path("DB_PASSWORD").0),
-            ("RMQ_PASSWORD", path("RMQ_PASSWORD").0),
-            ("JWT_KEY", path("JWT_KEY").1),
+            ("DB_PASSWORD", password()),
+            ("RMQ_PASSWORD", password()),
+            ("JWT_KEY", "demo-jwt/JWT_KEY".to_owned()),
         ]
     );
     let names = settings(&chat, Service::SocketHandler)
@@ -51,6 +57,76 @@ fn a_service_mounts_what_it_needs_alone() {
         names.collect::<Vec<_>>(),
         ["RMQ_PASSWORD", "REDIS_PASSWORD"]
     );
+}
+
+/// After so many steps of a change of passwords.
+fn after(steps: i64) -> Validated {
+    let mut chat = chat();
+    for step in 0..steps {
+        let now = Timestamp::from_second(step * 1_000).expect("a second");
+        let stepped = chat
+            .credentials
+            .with_new_passwords(Some("1"), Some(Duration::ZERO), now);
+        chat.credentials = stepped.expect("random numbers");
+    }
+    chat
+}
+
+#[test]
+fn pods_of_every_stage_find_the_login_that_they_were_made_for() {
+    let keys = |chat: &Validated| {
+        let mut out = Resources::default();
+        build(chat, &mut out);
+        let of_users = out
+            .secrets
+            .into_iter()
+            .find(|it| it.metadata.name.as_deref() == Some("demo-users"));
+        let data = of_users.and_then(|it| it.data).expect("data");
+        data.into_keys().collect::<Vec<_>>()
+    };
+    let mounts = |chat: &Validated| {
+        let files = serve(chat, Service::Users).files.into_iter();
+        let keys = files.filter(|it| it.source.0 == "demo-users");
+        keys.map(|it| it.source.1).collect::<BTreeSet<_>>()
+    };
+    let (first, second) = (["password-1", "user-1"], ["password-2", "user-2"]);
+    let both = ["password-1", "password-2", "user-1", "user-2"];
+    let expected: [(&[&str], [&str; 2]); 6] = [
+        (&first, first),
+        (&both, first),
+        (&both, second),
+        (&both, second),
+        (&second, second),
+        (&second, second),
+    ];
+    for (step, (held, mounted)) in (0..).zip(expected) {
+        let chat = after(step);
+        assert_eq!(keys(&chat), held, "step {step}");
+        assert_eq!(mounts(&chat), mounted.map(str::to_owned).into());
+    }
+}
+
+#[test]
+fn a_delegated_store_keeps_its_passwords() {
+    let delegated = |mut chat: Validated| {
+        chat.rabbitmq = Rabbitmq::Delegated {
+            replicas: 3,
+            storage: "10Gi".into(),
+            ready: true,
+        };
+        let login = login::broker(&chat, Service::Users);
+        let mut out = Resources::default();
+        build(&chat, &mut out);
+        crate::build::delegated::build(&chat, &mut out);
+        let held: Vec<_> = out
+            .secrets
+            .into_iter()
+            .filter_map(|it| it.data?.remove(&login.password.1))
+            .collect();
+        assert_eq!(held.len(), 5);
+        (login.user, login.password, held, out.foreign)
+    };
+    assert_eq!(delegated(after(0)), delegated(after(3)));
 }
 
 #[test]

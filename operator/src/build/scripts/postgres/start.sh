@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs PostgreSQL for one ChatCluster: makes the data folder when there is none,
-# and at every start one role and one database for each service.
+# and at every start the roles and one database for each service.
 #   CONFIG, SECRETS   folders of the settings and of the passwords
 #   PGDATA, PGHOST    folders of the data and of the Unix socket
 #   CHAT, SERVICES    whose roles and databases to make
@@ -24,14 +24,9 @@ settings="-c config_file=$CONFIG/postgresql.conf -c unix_socket_directories=$PGH
 # belongs to this pod.
 pg_ctl --wait --timeout=3600 --silent \
   --options="$settings -c hba_file=$CONFIG/first_hba.conf -c listen_addresses=" start
-run() {
-  PASSWORD_FILE="$SECRETS/$1" psql --no-psqlrc --quiet --username=postgres --dbname=postgres \
-    --set=ON_ERROR_STOP=1 --set="role=${CHAT}_$1" --file="$CONFIG/$2"
-}
-run postgres server.sql
-for service in $SERVICES; do
-  run "$service" role.sql
-done
+PASSWORD_FILE="$SECRETS/postgres" psql --no-psqlrc --quiet --username=postgres \
+  --dbname=postgres --set=ON_ERROR_STOP=1 --file="$CONFIG/server.sql"
+/bin/sh "$CONFIG/logins.sh"
 pg_ctl --wait --mode=fast --silent stop
 
 # shellcheck disable=SC2086 # several words
