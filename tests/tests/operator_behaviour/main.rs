@@ -17,6 +17,7 @@ mod optional;
 mod others;
 mod outage;
 mod ownership;
+mod passwords;
 mod process;
 mod proxy;
 mod quiet;
