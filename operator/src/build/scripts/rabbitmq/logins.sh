@@ -10,6 +10,7 @@ rabbitmqctl --quiet import_definitions "$SECRETS/definitions.json"
 users=$(rabbitmqctl --silent list_users | cut -f 1)
 while read -r user; do
   if echo "$users" | grep -qFx -- "$user"; then
-    rabbitmqctl --quiet delete_user "$user"
+    # Else it would read the names of the others.
+    rabbitmqctl --quiet delete_user "$user" </dev/null
   fi
 done <"$SECRETS/refused"
