@@ -29,13 +29,15 @@ macro_rules! hunts {
 mod quick_hunts {
     hunts! {
         finds_sends_that_are_stored_again "dedupe-forgets"
-        finds_entries_that_strangers_hear "fan-out-to-everybody"
-        finds_sends_that_are_acknowledged_before_the_commit "ack-before-commit"
+        finds_refresh_tokens_with_two_successors "refresh-branch"
+        finds_pages_under_the_key_of_later_ones "stale-cache"
     }
 }
 
 mod long_hunts {
     hunts! {
+        finds_entries_that_strangers_hear "fan-out-to-everybody"
+        finds_sends_that_are_acknowledged_before_the_commit "ack-before-commit"
         finds_sends_that_are_accepted_before_the_confirm "accepted-before-confirm"
         finds_sends_that_no_queue_takes "no-mandatory"
         finds_numbers_that_are_counted_without_a_lock "seq-from-max"
@@ -44,14 +46,12 @@ mod long_hunts {
         finds_resumes_of_the_first_half "resume-half"
         finds_heartbeats_that_do_not_say_where_logs_end "no-tail-check"
         finds_leases_of_dead_pods_that_do_not_run_out "presence-without-ttl"
-        finds_pages_under_the_key_of_later_ones "stale-cache"
         finds_events_that_are_acknowledged_before_their_effect "ack-before-effect"
         finds_notices_that_are_made_twice "notice-twice"
         finds_consumers_that_end_over_what_they_cannot_read "panic-on-bad-event"
         finds_bodies_that_are_put_back_for_ever "requeue-for-ever"
         finds_events_that_a_cursor_passed_by "outbox-cursor"
         finds_sockets_that_are_not_told_of_a_sign_out "revoke-not-told"
-        finds_refresh_tokens_with_two_successors "refresh-branch"
         finds_connections_that_are_not_given_back "pool-leak"
     }
 }

@@ -37,7 +37,7 @@ pub struct Args {
     /// Keep the histories of clean rounds as well.
     #[arg(long)]
     keep: bool,
-    /// Instead, plant each bug in the services and hunt it: a quarter of an hour.
+    /// Instead, plant each bug in the services and hunt it: some twenty minutes.
     #[arg(long, exclusive = true)]
     planted: bool,
 }

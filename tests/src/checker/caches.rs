@@ -1,11 +1,13 @@
-//! I14: a page in the cache is the one that the log gives for the place that its
-//! key names. Messages do not change, so this holds for old keys as well.
+//! I14: a page of messages in the cache is the one that the log gives for the place
+//! that its key names. Messages do not change, so this holds for old keys as well.
+//! A page of the directory has its users as they are, as long as it would be given
+//! out.
 
 use super::{Verdict, broken};
 use crate::history::{Cached, Content, Conversation, Hash, History};
 
 pub fn check(history: &History) -> Verdict {
-    let mut facts = 0;
+    let mut facts = directory(history)?;
     for conversation in &history.conversations {
         for page in &conversation.cached {
             let expected = derived(history, conversation, page);
@@ -23,6 +25,19 @@ pub fn check(history: &History) -> Verdict {
         }
     }
     Ok(facts)
+}
+
+fn directory(history: &History) -> Verdict {
+    let finals = &history.finals;
+    for (user, shown, key) in &finals.listed {
+        if finals.profiles.get(user) != Some(shown) {
+            broken!(
+                "{key} does not show user {} as the directory has it",
+                history.user(*user)
+            );
+        }
+    }
+    Ok(finals.listed.len() as u64)
 }
 
 fn derived(history: &History, conversation: &Conversation, page: &Cached) -> Hash {

@@ -59,6 +59,7 @@ planted! {
     "I13" "typing of nobody" beside::types_from_nowhere;
     "I13" "typing is stored" beside::typing_stored;
     "I14" "a cached page is not what the log gives" stores::stale_page;
+    "I14" "a cached page of the directory shows an old status" stores::stale_status;
     "I14" "a cached page lacks the newest message" stores::lagging_page;
     "I15" "an event stays in an outbox" beside::waits_in_an_outbox;
     "I16" "a notice is missing" beside::notice_missing;

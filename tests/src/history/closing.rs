@@ -77,6 +77,10 @@ pub async fn close(
         }
         found.presence(person, person.id).await?;
     }
+    if let Some(client) = clients.first() {
+        client.person.get("/api/users").await?.expect(200)?;
+    }
+    found.directory(chat).await?;
     found.pages(chat).await?;
     found.leaves(chat).await?;
     for client in fresh {

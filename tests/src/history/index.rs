@@ -49,6 +49,10 @@ pub struct Finals {
     pub notice_count: Option<i64>,
     /// Of each live session: whose it is, and how many refresh tokens are good.
     pub leaves: Vec<(UserIx, i64)>,
+    /// Each user as the directory has it.
+    pub profiles: HashMap<UserIx, Hash>,
+    /// Users on pages of the directory in the cache, with the key of the page.
+    pub listed: Vec<(UserIx, Hash, String)>,
     /// In the order of time.
     pub resources: Vec<Resource>,
 }

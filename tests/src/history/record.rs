@@ -185,8 +185,11 @@ pub enum Entry {
     Notice,
     Account,
     DeadLetter,
-    /// A page in Redis: up to `count` messages that end at `seq`.
+    /// In Redis: a page of up to `count` messages that end at `seq`, or else a user
+    /// on a page of the directory.
     Cached,
+    /// A user as the directory has it.
+    Profile,
     /// Refresh tokens of a session that are good.
     Leaf,
     /// How much there is of something that must be given back.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 use chat_events::topology::Queue;
 use chat_events::{ClientFrame, ConversationId, Service};
-use futures::future::try_join_all;
+use futures::future::{join_all, try_join_all};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
@@ -105,9 +105,8 @@ impl Stage {
     /// Everything that was said is stored. In vain is an answer as well: the checker
     /// says what is wrong.
     pub async fn stored(&self) {
-        for client in &self.clients {
-            let _ = client.await_outbox_empty(SETTLING).await;
-        }
+        let clients = self.clients.iter();
+        join_all(clients.map(|client| client.await_outbox_empty(SETTLING))).await;
     }
 
     /// Everything that was said is accepted, stored or not.
@@ -138,11 +137,11 @@ impl Stage {
                 client.read(conversation, top);
             }
         }
-        for client in &self.clients {
-            let _ = client
-                .await_state("read", SETTLING, |state| state.has_read().then_some(()))
-                .await;
-        }
+        let clients = self.clients.iter();
+        let read = clients.map(|client| {
+            client.await_state("read", SETTLING, |state| state.has_read().then_some(()))
+        });
+        join_all(read).await;
     }
 
     /// `kill -9`, and a new process.

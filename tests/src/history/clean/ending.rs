@@ -126,6 +126,18 @@ impl<F: FnMut(Record)> World<F> {
                 ..found.clone()
             });
         }
+        for person in people {
+            let hash = Some(self.hash());
+            for (entry, page) in [(Entry::Profile, None), (Entry::Cached, Some("a page"))] {
+                self.emit(Record {
+                    entry: Some(entry),
+                    by: Some(person.id),
+                    hash,
+                    of: page.map(str::to_owned),
+                    ..found.clone()
+                });
+            }
+        }
         let handles = self.rng.random_range(20..200);
         for (t, more) in [(SECOND, 0), (self.settled(), 2)] {
             self.emit(Record {

@@ -17,6 +17,20 @@ struct Kept {
     has_before: bool,
 }
 
+/// As users keeps a page of the directory.
+#[derive(Deserialize)]
+struct DirectoryPage {
+    users: Vec<Listed>,
+}
+
+#[derive(Deserialize)]
+struct Listed {
+    id: Uuid,
+    username: String,
+    display_name: String,
+    status: String,
+}
+
 impl Finder {
     /// Every page in Redis, with the place in the log that its key names.
     pub(super) async fn pages(&self, chat: &Chat) -> anyhow::Result<()> {
@@ -42,6 +56,52 @@ impl Finder {
             });
         }
         Ok(())
+    }
+
+    /// Each user of each page of the directory that would still be given out, and
+    /// the users as the table has them. Redis is read first: of a page whose version
+    /// is still that of the table, every user is as in the table.
+    pub(super) async fn directory(&self, chat: &Chat) -> anyhow::Result<()> {
+        let mut redis = chat.cluster().stores.redis().await?;
+        let mut pages: Vec<(String, DirectoryPage)> = Vec::new();
+        for key in chat.redis_keys("users:").await? {
+            let value: Option<String> = redis::cmd("GET").arg(&key).query_async(&mut redis).await?;
+            if let Some(value) = value {
+                let page = serde_json::from_str(&value).with_context(|| key.clone())?;
+                pages.push((key, page));
+            }
+        }
+        let mut users = chat.database(Service::Users).await?;
+        let rows: Vec<(Uuid, String, String, bool, i64)> = sqlx::query_as(
+            "select u.id, u.username, u.display_name, u.online, d.version
+             from users u cross join directory d",
+        )
+        .fetch_all(&mut users)
+        .await?;
+        let version = rows.first().map(|row| row.4);
+        for (id, username, display_name, online, _) in &rows {
+            let status = if *online { "online" } else { "offline" };
+            self.profile(Entry::Profile, *id, [username, display_name, status], None);
+        }
+        for (key, page) in &pages {
+            if version_of(key) != version {
+                continue;
+            }
+            for user in &page.users {
+                let shown = [&user.username, &user.display_name, &user.status];
+                self.profile(Entry::Cached, user.id, shown.map(String::as_str), Some(key));
+            }
+        }
+        Ok(())
+    }
+
+    fn profile(&self, entry: Entry, user: Uuid, shown: [&str; 3], of: Option<&String>) {
+        self.note(Some(entry), |line| Record {
+            by: Some(UserId(user)),
+            hash: Some(Hash::of(&shown.join("\n"))),
+            of: of.cloned(),
+            ..line
+        });
     }
 
     /// How many refresh tokens of each live session are good.
@@ -117,4 +177,10 @@ fn page_of(key: &str) -> Option<(ConversationId, i64, i64)> {
     let _time = parts.next()?;
     let seq = parts.next()?.parse().ok()?;
     Some((parts.next()?.parse().ok()?, seq, limit))
+}
+
+/// `{cluster}:users:[{version},{list}]`
+fn version_of(key: &str) -> Option<i64> {
+    let (_, rest) = key.split_once('[')?;
+    rest.split_once(',')?.0.parse().ok()
 }

@@ -231,6 +231,16 @@ impl Builder {
                     *letters.entry((of(record)?, hash)).or_default() += 1;
                 }
             },
+            Entry::Profile => {
+                let user = self.user(need(record.by, "by")?);
+                let hash = need(record.hash, "hash")?;
+                self.history.finals.profiles.insert(user, hash);
+            }
+            Entry::Cached if record.conv.is_none() => {
+                let user = self.user(need(record.by, "by")?);
+                let shown = (user, need(record.hash, "hash")?, of(record)?);
+                self.history.finals.listed.push(shown);
+            }
             Entry::Cached => {
                 let page = Cached {
                     key: of(record)?,
