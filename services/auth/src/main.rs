@@ -74,7 +74,13 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
         stop.clone(),
     ));
     process.spawn(background::sweep(app.clone(), stop.clone()));
-    process.follow_revocations(process.consumers(&args.broker), app.identity.clone());
+    let consumers = process.consumers(&args.broker);
+    process.spawn(account::names::follow(
+        consumers.clone(),
+        app.pool.clone(),
+        stop.clone(),
+    ));
+    process.follow_revocations(consumers, app.identity.clone());
     let publisher = process.publisher(&args.broker);
     process.spawn(app.outbox.clone().relay(app.pool.clone(), publisher, stop));
     let (routes, document) = router::router();

@@ -70,6 +70,7 @@ pub fn queues() -> Vec<Queue> {
         single_active_consumer: false,
     };
     let mut queues = vec![
+        user("AUTH_SRV_UserQueue", Service::Auth, &["user.updated"]),
         user(
             "UserRegistrationQueue",
             Service::Users,

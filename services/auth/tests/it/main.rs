@@ -5,6 +5,7 @@ mod browser;
 mod document;
 mod input;
 mod keys;
+mod names;
 mod outbox;
 mod refresh;
 mod release;

@@ -4,12 +4,15 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use chat_events::{Envelope, Event, Service};
+use chat_events::{Envelope, Event, Recorded, Service};
 use chat_local::{Cluster, ports};
 use futures::StreamExt;
-use lapin::options::{BasicConsumeOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::options::{
+    BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions, QueueBindOptions,
+    QueueDeclareOptions,
+};
 use lapin::types::FieldTable;
-use lapin::{Channel, Connection, ConnectionProperties};
+use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties};
 use serde_json::Value;
 use sqlx::{Connection as _, PgConnection};
 use tokio::process::{Child, Command};
@@ -228,6 +231,36 @@ impl Listener {
         }
         Ok(events)
     }
+}
+
+/// Says what another service would say of users, in one broker message.
+pub async fn publish(cluster: &Cluster, events: Vec<Event>) -> anyhow::Result<()> {
+    let (channel, _connection) = connect(cluster).await?;
+    channel
+        .confirm_select(ConfirmSelectOptions::default())
+        .await?;
+    let key = events.first().context("no event")?.routing_key();
+    let recorded = events.into_iter().map(|event| Recorded::new(event, None));
+    let body = serde_json::to_vec(&Envelope::new(recorded.collect()))?;
+    let mandatory = BasicPublishOptions {
+        mandatory: true,
+        ..BasicPublishOptions::default()
+    };
+    let confirmation = channel
+        .basic_publish(
+            "UserEventsExchange".into(),
+            key.into(),
+            mandatory,
+            &body,
+            BasicProperties::default().with_delivery_mode(2),
+        )
+        .await?
+        .await?;
+    ensure!(
+        matches!(confirmation, Confirmation::Ack(None)),
+        "not routed: {confirmation:?}"
+    );
+    Ok(())
 }
 
 async fn connect(cluster: &Cluster) -> anyhow::Result<(Channel, Connection)> {
