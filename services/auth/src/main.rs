@@ -4,7 +4,7 @@ use std::io::Write;
 use std::sync::Arc;
 
 use chat_events::Service;
-use chat_kit::config::{Cli, Command, parse, table};
+use chat_kit::config::{Command, parse, table};
 use chat_kit::identity::Identity;
 use chat_kit::outbox::Outbox;
 use chat_kit::server::Process;
@@ -28,17 +28,25 @@ mod state;
 mod throttle;
 
 use config::ServeArgs;
+use password::{Rules, breached};
 
 static MIGRATOR: Migrator = sqlx::migrate!();
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let mut out = std::io::stdout();
-    match parse::<Cli<ServeArgs>>().command {
+    let usual = match parse::<config::Cli>().command {
+        config::Command::Usual(command) => command,
+        config::Command::BreachedPasswords(args) => {
+            let count = breached::build(&args.list, &args.file)?;
+            return Ok(writeln!(out, "{count} passwords")?);
+        }
+    };
+    match usual {
         Command::Serve(args) => serve(args).await?,
         Command::Migrate(args) => pg::migrate(&args, &MIGRATOR).await?,
         Command::Openapi => writeln!(out, "{}", router::router().1.to_pretty_json()?)?,
-        Command::Config => write!(out, "{}", table::<Cli<ServeArgs>>())?,
+        Command::Config => write!(out, "{}", table::<config::Cli>())?,
         Command::DeadLetters(args) => dead_letters::run(Service::Auth, &args).await?,
     }
     Ok(())
@@ -47,6 +55,12 @@ async fn main() -> anyhow::Result<()> {
 async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let process = Process::start(Service::Auth, &args.http)?;
     let (http, auth) = (&args.http, &args.auth);
+    let breached = auth.breached_passwords.as_deref().map(breached::read);
+    let passwords = Rules {
+        cluster: http.cluster.clone(),
+        shortest: auth.password_min as usize,
+        breached: breached.transpose()?,
+    };
     let keys = keys::Keys::derive(&http.cluster, &auth.jwt_key, auth.jwt_key_previous.as_ref())?;
     let identity = Identity::new(&http.cluster, http.secure_cookies());
     identity.set_keys(&keys.published());
@@ -57,9 +71,8 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
         keys: Arc::new(keys),
         hasher: hasher::Hasher::new(auth.argon2_memory, auth.argon2_passes),
         cookies: cookies::Cookies::new(http.secure_cookies()),
-        cluster: http.cluster.as_str().into(),
+        passwords: Arc::new(passwords),
         signin_per_minute: auth.signin_per_minute,
-        password_min: auth.password_min as usize,
     };
     let stop = process.stop.clone();
     let part = |name| process.readiness.part(name);

@@ -1,8 +1,67 @@
 //! Which new passwords are good enough. Length counts and guessability counts;
 //! which kinds of characters there are does not.
 
+use std::sync::Arc;
+
 use chat_events::{limits, text};
+use chat_kit::Problem;
+use secrecy::{ExposeSecret, SecretString};
 use zxcvbn::{Score, zxcvbn};
+
+use crate::name::{Email, Username};
+
+pub mod breached;
+
+use breached::Breached;
+
+/// What every new password must pass.
+pub struct Rules {
+    pub cluster: String,
+    /// Fewest characters.
+    pub shortest: usize,
+    /// Passwords known from breaches, when there is such a list.
+    pub breached: Option<Breached>,
+}
+
+impl Rules {
+    /// What is wrong with a new password of the person with these names, in plain
+    /// words. The error outside is a fault of ours.
+    pub async fn judge(
+        self: &Arc<Self>,
+        password: SecretString,
+        email: Option<Email>,
+        username: Option<Username>,
+    ) -> Result<Result<(), String>, Problem> {
+        let rules = Arc::clone(self);
+        // The estimate takes milliseconds of work.
+        tokio::task::spawn_blocking(move || {
+            let about = About {
+                cluster: &rules.cluster,
+                username: username.as_ref().map_or("", Username::as_str),
+                email: email.as_ref().map_or("", Email::as_str),
+                email_local: email.as_ref().map_or("", Email::local),
+            };
+            let password = password.expose_secret();
+            check(password, rules.shortest, &about)?;
+            match &rules.breached {
+                Some(breached) if breached.contains(password) => Err(BREACHED.into()),
+                _ => Ok(()),
+            }
+        })
+        .await
+        .map_err(Problem::internal)
+    }
+}
+
+/// Whether it is worth comparing: what is longer was refused when it was new.
+pub fn can_be(password: &SecretString) -> bool {
+    let password = password.expose_secret();
+    password.len() <= limits::PASSWORD && text::is_line(password)
+}
+
+pub const IMPOSSIBLE: &str = "This cannot be a password: it is too long or has control characters.";
+const BREACHED: &str =
+    "This password is known from a data breach: it is tried first. Choose another.";
 
 /// Words that an attacker tries first, because they are about this place and
 /// this person.

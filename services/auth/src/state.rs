@@ -10,6 +10,7 @@ use sqlx::PgPool;
 use crate::cookies::Cookies;
 use crate::hasher::Hasher;
 use crate::keys::Keys;
+use crate::password::Rules;
 
 #[derive(Clone)]
 pub struct App {
@@ -19,9 +20,8 @@ pub struct App {
     pub keys: Arc<Keys>,
     pub hasher: Hasher,
     pub cookies: Cookies,
-    pub cluster: Arc<str>,
+    pub passwords: Arc<Rules>,
     pub signin_per_minute: u32,
-    pub password_min: usize,
 }
 
 impl FromRef<App> for Identity {

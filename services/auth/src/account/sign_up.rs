@@ -6,14 +6,13 @@ use axum::response::{IntoResponse, Response};
 use chat_events::{Code, Event, UserId, UserRef};
 use chat_kit::extract::{ClientAddress, Json};
 use chat_kit::{Problem, ProblemBody, metrics as names, pg};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde::Deserialize;
 use sqlx::PgPool;
 use utoipa::ToSchema;
 
 use crate::audit;
 use crate::name::{Email, Username};
-use crate::password::{self, About};
 use crate::session::{self, Credentials, Holder, SignedIn, User};
 use crate::state::App;
 use crate::throttle::{self, Kind};
@@ -84,22 +83,12 @@ async fn check(app: &App, input: SignUp) -> Result<(Email, Username, SecretStrin
     };
     let email = Email::parse(&input.email).map_err(|message| note("email", message));
     let username = Username::parse(&input.username).map_err(|message| note("username", message));
-    let (cluster, shortest) = (app.cluster.clone(), app.password_min);
     let (own_email, own_name) = (email.clone().ok(), username.clone().ok());
-    let secret = input.password.clone();
-    // The estimate takes milliseconds of work.
-    let verdict = tokio::task::spawn_blocking(move || {
-        let about = About {
-            cluster: &cluster,
-            username: own_name.as_ref().map_or("", Username::as_str),
-            email: own_email.as_ref().map_or("", Email::as_str),
-            email_local: own_email.as_ref().map_or("", Email::local),
-        };
-        password::check(secret.expose_secret(), shortest, &about)
-    })
-    .await
-    .map_err(Problem::internal)?;
-    let password = verdict.map_err(|message| note("password", &message));
+    let password = app
+        .passwords
+        .judge(input.password.clone(), own_email, own_name)
+        .await?
+        .map_err(|message| note("password", &message));
     match (email, username, password) {
         (Ok(email), Ok(username), Ok(())) => Ok((email, username, input.password)),
         _ => Err(problem),

@@ -7,16 +7,16 @@ use axum::response::{IntoResponse, Response};
 use chat_events::{Code, UserId, limits, text};
 use chat_kit::extract::{ClientAddress, Json};
 use chat_kit::{Problem, ProblemBody, metrics as names};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde::Deserialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{Credentials, Holder, SignedIn, User};
-use crate::audit;
 use crate::name::Email;
 use crate::state::App;
 use crate::throttle::{self, Kind};
+use crate::{audit, password};
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -109,12 +109,8 @@ fn check(input: &SignIn) -> Result<(), Problem> {
     if input.email.chars().count() > limits::EMAIL_CHARS || !text::is_line(input.email.trim()) {
         problem = problem.and("email", crate::name::EMAIL_MESSAGE);
     }
-    let password = input.password.expose_secret();
-    if password.len() > limits::PASSWORD || !text::is_line(password) {
-        problem = problem.and(
-            "password",
-            "This cannot be a password: it is too long or has control characters.",
-        );
+    if !password::can_be(&input.password) {
+        problem = problem.and("password", password::IMPOSSIBLE);
     }
     if problem.errors.is_empty() {
         Ok(())
