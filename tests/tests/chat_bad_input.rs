@@ -26,6 +26,11 @@ fn bodies(other: &Person) -> Vec<(Method, &'static str, Value)> {
             json!({ "email": other.email, "password": "a guess" }),
         ),
         (
+            Method::POST,
+            "/api/auth/password",
+            json!({ "current_password": "a guess", "new_password": "a long enough secret" }),
+        ),
+        (
             Method::PATCH,
             "/api/users/me",
             json!({ "display_name": "Bad Input" }),

@@ -23,6 +23,14 @@ pub fn signed_out(user: UserId, session: SessionId, address: IpAddr) {
     tracing::info!(target: "audit", { user.id = %user, session.id = %session, client.address = %address }, "signed out");
 }
 
+pub fn password_changed(user: UserId, session: SessionId, address: IpAddr) {
+    tracing::info!(target: "audit", { user.id = %user, session.id = %session, client.address = %address }, "password changed; the other sessions have ended");
+}
+
+pub fn password_change_failed(user: UserId, session: SessionId, address: IpAddr) {
+    tracing::warn!(target: "audit", { user.id = %user, session.id = %session, client.address = %address }, "password not changed: the current one was wrong");
+}
+
 pub fn refresh_reused(user: UserId, session: SessionId, address: IpAddr) {
     tracing::warn!(target: "audit", { user.id = %user, session.id = %session, client.address = %address }, "a used refresh token came again; the session has ended");
 }

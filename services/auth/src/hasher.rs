@@ -119,6 +119,23 @@ impl Place {
             .await
     }
 
+    /// The hash of `new` when `current` is right.
+    pub async fn replace(
+        self,
+        current: SecretString,
+        stored: String,
+        new: SecretString,
+    ) -> Result<Option<String>, Problem> {
+        self.run(move |secrets| {
+            let verdict = secrets.verify(current.expose_secret(), Some(&stored))?;
+            verdict
+                .right
+                .then(|| hash(&secrets.pepper, &secrets.params, new.expose_secret()))
+                .transpose()
+        })
+        .await
+    }
+
     async fn run<T: Send + 'static>(
         self,
         work: impl FnOnce(&Secrets) -> anyhow::Result<T> + Send + 'static,

@@ -5,7 +5,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::account::{current_user, sign_up};
+use crate::account::{change_password, current_user, sign_up};
 use crate::keys::jwks;
 use crate::session::{refresh, revocations, sign_in, sign_out};
 use crate::state::App;
@@ -36,6 +36,7 @@ pub fn router() -> (Router<App>, utoipa::openapi::OpenApi) {
         .routes(routes!(sign_out::sign_out))
         .routes(routes!(refresh::refresh))
         .routes(routes!(current_user::current_user))
+        .routes(routes!(change_password::change_password))
         .routes(routes!(jwks::jwks))
         .routes(routes!(revocations::revocations))
         .split_for_parts()

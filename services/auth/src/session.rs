@@ -1,5 +1,6 @@
 //! A session: begun by signing in, kept by refresh tokens, ended by signing
-//! out, by a stolen refresh token, or because there are too many.
+//! out, by another password, by a stolen refresh token, or because there are too
+//! many.
 
 use aws_lc_rs::{digest, rand};
 use base64::Engine;
@@ -7,8 +8,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chat_events::{Event, SessionId, SessionRevoked, UserId, limits};
 use chat_kit::Problem;
 use chat_kit::outbox::Outbox;
-use jiff::Timestamp;
 use chat_kit::planted::{self, Bug};
+use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
 use sqlx::PgConnection;
 
@@ -136,6 +137,26 @@ pub async fn end(
     Ok(true)
 }
 
+/// Ends every session of an account whose row the caller has locked.
+pub async fn end_all(
+    transaction: &mut PgConnection,
+    outbox: &Outbox,
+    user_id: UserId,
+) -> sqlx::Result<Vec<SessionId>> {
+    let sessions: Vec<uuid::Uuid> =
+        sqlx::query_scalar("select id from sessions where account_id = $1 and ended_at is null")
+            .bind(user_id.0)
+            .fetch_all(&mut *transaction)
+            .await?;
+    let mut ended = Vec::with_capacity(sessions.len());
+    for session in sessions.into_iter().map(SessionId::from) {
+        if end(transaction, outbox, user_id, session).await? {
+            ended.push(session);
+        }
+    }
+    Ok(ended)
+}
+
 /// What became of a refresh token.
 pub enum Rotation {
     Renewed {
@@ -200,6 +221,11 @@ pub async fn rotate(
             use_up(transaction, session_id, token, &next).await?;
             next
         }
+        Some(_) if planted::bug(Bug::RefreshBranch) => {
+            let next = RefreshToken::generate()?;
+            use_up(transaction, session_id, token, &next).await?;
+            next
+        }
         Some(successor) => {
             // The answer was lost, or two tabs asked at once: the same again.
             let again = keys
@@ -221,11 +247,6 @@ pub async fn rotate(
         expires_at,
     })
 }
-        Some(_) if planted::bug(Bug::RefreshBranch) => {
-            let next = RefreshToken::generate()?;
-            use_up(transaction, session_id, token, &next).await?;
-            next
-        }
 
 /// Whose refresh token it is or was.
 pub async fn session_of(

@@ -99,6 +99,14 @@ pub const ROUTES: &[Route] = &[
     public("POST", "/api/auth/refresh", SeesOwn, |_| {
         ("/api/auth/refresh".into(), json!({}))
     }),
+    private("POST", "/api/auth/password", Gets(400), |victims| {
+        // The stranger's own account: there is no other to name.
+        let body = json!({
+            "current_password": victims.ada.password,
+            "new_password": "a long enough secret of the stranger",
+        });
+        ("/api/auth/password".into(), body)
+    }),
     private("GET", "/api/auth/currentuser", SeesOwn, |_| {
         ("/api/auth/currentuser".into(), Value::Null)
     }),

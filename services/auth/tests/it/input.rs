@@ -139,7 +139,13 @@ async fn a_write_from_another_site_is_refused() -> anyhow::Result<()> {
         &[("referer", "http://localhost:8080/")],
     ];
     let http = reqwest::Client::new();
-    for path in [SIGN_UP, SIGN_IN, "/api/auth/refresh", "/api/auth/signout"] {
+    for path in [
+        SIGN_UP,
+        SIGN_IN,
+        "/api/auth/password",
+        "/api/auth/refresh",
+        "/api/auth/signout",
+    ] {
         for headers in foreign {
             let mut request = http
                 .post(format!("{}{path}", auth.url))

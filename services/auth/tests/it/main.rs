@@ -1,7 +1,9 @@
 //! auth as a black box: the binary, on real PostgreSQL and RabbitMQ.
 
 mod account;
+mod breached;
 mod browser;
+mod change_password;
 mod document;
 mod input;
 mod keys;
