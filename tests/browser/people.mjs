@@ -18,13 +18,18 @@ export async function signUp(browser, name, look) {
 
 export async function signIn(browser, { username, email, password }, look) {
   const person = { ...(await open(browser, look)), username, email, password };
+  await enter(person);
+  return person;
+}
+
+/** Signs in on the page that is open. */
+export async function enter(person) {
   const { page } = person;
   await page.goto('/sign-in');
   await page.getByLabel('E-mail', { exact: true }).fill(person.email);
   await page.getByLabel('Password', { exact: true }).fill(person.password);
   await page.getByRole('button', { name: 'Sign in', exact: true }).click();
   await page.getByRole('heading', { name: 'Chats' }).waitFor();
-  return person;
 }
 
 function account(name) {

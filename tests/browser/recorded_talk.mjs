@@ -1,7 +1,7 @@
 // What the three people of tests/examples/recorded.rs do; browser_recorded.mjs runs it.
 
-import { launch, noFaults } from './browser.mjs';
-import { composer, message, openThread, say, signIn } from './people.mjs';
+import { launch, noFaults, open } from './browser.mjs';
+import { composer, enter, message, openThread, say } from './people.mjs';
 import { record } from './recorder.mjs';
 
 const cast = JSON.parse(process.env.CHAT_CAST);
@@ -9,7 +9,7 @@ const cast = JSON.parse(process.env.CHAT_CAST);
 const look = { height: 4_000 };
 
 const browser = await launch();
-const [ada, ben, cleo] = await Promise.all(cast.people.map((account) => enter(account)));
+const [ada, ben, cleo] = await Promise.all(cast.people.map((account) => recorded(account)));
 await openThread(ada, ben);
 await openThread(ben, ada);
 await openThread(cleo, ada);
@@ -75,12 +75,10 @@ for (const { recorder, context } of [ada, ben, cleo]) {
 }
 await browser.close();
 
-async function enter(account) {
-  const person = await signIn(browser, account, look);
+async function recorded(account) {
+  const person = { ...(await open(browser, look)), ...account };
   await record(person);
-  // Recorded from the first line of the document on.
-  await person.page.reload();
-  await person.page.getByRole('heading', { name: 'Chats' }).waitFor();
+  await enter(person);
   return person;
 }
 

@@ -29,7 +29,7 @@ function look() {
   const link = (element) => ({
     conversation: element.dataset.conversation,
     seq: number(element.dataset.seq),
-    unread: Number([...element.querySelectorAll('span')].map((span) => /^(\d+) unread$/.exec(span.textContent)?.[1]).find(Boolean) ?? 0),
+    unread: [...element.querySelectorAll('.sr-only')].reduce((sum, { textContent }) => sum + (Number.parseInt(textContent, 10) || 0), 0),
   });
   let last = '';
   const tell = () => {

@@ -1,7 +1,8 @@
 //! Starts the whole chat, runs a command with `CHAT_URL` in its environment,
 //! and stops everything: `cargo run -p chat-e2e --example stack -- npm test`.
 //!
-//! `CHAT_HISTORY` names two accounts that have a conversation of 10,000 messages.
+//! `CHAT_HISTORY` names two accounts that have a conversation of 10,000 messages,
+//! and `CHAT_RECORDED` the program beside this one that judges what browsers record.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -24,6 +25,7 @@ async fn main() -> anyhow::Result<ExitCode> {
         .args(words)
         .env("CHAT_URL", &chat.site.url)
         .env("CHAT_HISTORY", history.to_string())
+        .env("CHAT_RECORDED", std::env::current_exe()?.with_file_name("recorded"))
         .status()
         .await;
     chat.stop().await?;
