@@ -1,8 +1,9 @@
 //! Who is asking: the one place where an access token is checked. The type
 //! [`Authenticated`] has no other constructor.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use axum::extract::{FromRef, FromRequestParts, OptionalFromRequestParts};
 use axum::http::request::Parts;
@@ -14,7 +15,8 @@ use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
+use tokio::time::timeout;
 
 use crate::Problem;
 
@@ -27,6 +29,10 @@ const TOKEN: usize = 4096;
 pub const TOKEN_TYPE: &str = "at+jwt";
 /// Clocks of two pods may differ by this many seconds.
 const LEEWAY: u64 = 30;
+/// A token whose key is not known waits this long for the keys of auth.
+const LOOK: Duration = Duration::from_secs(4);
+/// Key ids that auth did not know, at most.
+const STRANGE: usize = 1_000;
 
 /// The claims of an access token.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -96,6 +102,23 @@ struct Inner {
     keys: RwLock<HashMap<String, DecodingKey>>,
     revoked: RwLock<HashMap<SessionId, Timestamp>>,
     unknown_key: Notify,
+    /// Ids of keys that auth did not have, so that each is asked for once.
+    strange: RwLock<HashSet<String>>,
+    looks: watch::Sender<Looks>,
+}
+
+/// How often the keys of auth were asked for, and how many of these were answered.
+#[derive(Clone, Copy, Default)]
+struct Looks {
+    begun: u64,
+    answered: u64,
+}
+
+/// Why a token is not good.
+enum Refusal {
+    Bad,
+    /// Signed by a key that is not here, perhaps because it is a new one.
+    UnknownKey(String),
 }
 
 impl Identity {
@@ -114,6 +137,8 @@ impl Identity {
                 keys: RwLock::default(),
                 revoked: RwLock::default(),
                 unknown_key: Notify::new(),
+                strange: RwLock::default(),
+                looks: watch::Sender::default(),
             }),
         }
     }
@@ -156,17 +181,74 @@ impl Identity {
             .contains_key(&session)
     }
 
-    /// Checks a token completely.
+    /// Checks a token completely, with the keys that are here.
     pub fn verify(&self, token: &str) -> Result<Authenticated, Problem> {
         self.check(token)
-            .ok_or_else(|| Problem::from(Code::Unauthenticated))
+            .map_err(|_| Problem::from(Code::Unauthenticated))
     }
 
-    fn check(&self, token: &str) -> Option<Authenticated> {
-        if token.len() > TOKEN {
-            return None;
+    /// As [`Identity::verify`], but a key that is not here is asked for: during a
+    /// rotation a token may come before the key that signed it.
+    async fn verify_or_look(&self, token: &str) -> Result<Authenticated, Problem> {
+        match self.check(token) {
+            Ok(caller) => return Ok(caller),
+            Err(Refusal::Bad) => return Err(Code::Unauthenticated.into()),
+            Err(Refusal::UnknownKey(kid)) => self.look_for(kid).await?,
         }
-        let header = decode_header(token).ok()?;
+        self.verify(token)
+    }
+
+    /// Comes back when auth was asked for its keys after now.
+    async fn look_for(&self, kid: String) -> Result<(), Problem> {
+        let mut looks = self.inner.looks.subscribe();
+        let begun = looks.borrow_and_update().begun;
+        // auth itself has nobody to ask.
+        if begun == 0 || self.read_strange(&kid) {
+            return Ok(());
+        }
+        self.inner.unknown_key.notify_one();
+        let answered = looks.wait_for(|looks| looks.answered > begun);
+        if timeout(LOOK, answered).await.is_err() {
+            // Nobody can say whether the token is good.
+            return Err(Problem::unavailable(anyhow::anyhow!(
+                "auth did not say which keys it has"
+            )));
+        }
+        self.note_if_strange(kid);
+        Ok(())
+    }
+
+    fn read_strange(&self, kid: &str) -> bool {
+        let strange = self.inner.strange.read();
+        strange
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(kid)
+    }
+
+    fn note_if_strange(&self, kid: String) {
+        if self.key(&kid).is_some() {
+            return;
+        }
+        let strange = self.inner.strange.write();
+        let mut strange = strange.unwrap_or_else(PoisonError::into_inner);
+        if strange.len() >= STRANGE {
+            strange.clear();
+        }
+        strange.insert(kid);
+    }
+
+    fn key(&self, kid: &str) -> Option<DecodingKey> {
+        let keys = self.inner.keys.read();
+        keys.unwrap_or_else(PoisonError::into_inner)
+            .get(kid)
+            .cloned()
+    }
+
+    fn check(&self, token: &str) -> Result<Authenticated, Refusal> {
+        if token.len() > TOKEN {
+            return Err(Refusal::Bad);
+        }
+        let header = decode_header(token).map_err(|_| Refusal::Bad)?;
         let foreign = header.jku.is_some()
             || header.jwk.is_some()
             || header.x5u.is_some()
@@ -175,24 +257,20 @@ impl Identity {
             || header.enc.is_some()
             || header.zip.is_some();
         if foreign || header.alg != Algorithm::EdDSA || header.typ.as_deref() != Some(TOKEN_TYPE) {
-            return None;
+            return Err(Refusal::Bad);
         }
-        let kid = header.kid?;
-        let key = {
-            let keys = self
-                .inner
-                .keys
-                .read()
-                .unwrap_or_else(PoisonError::into_inner);
-            keys.get(&kid).cloned()
-        };
-        let Some(key) = key else {
-            self.inner.unknown_key.notify_one();
-            return None;
+        let kid = header.kid.ok_or(Refusal::Bad)?;
+        let Some(key) = self.key(&kid) else {
+            return Err(Refusal::UnknownKey(kid));
         };
         let claims = decode::<Claims>(token, &key, &self.inner.validation)
-            .ok()?
+            .map_err(|_| Refusal::Bad)?
             .claims;
+        self.accept(claims, token).ok_or(Refusal::Bad)
+    }
+
+    /// The caller of a token whose signature and times are good.
+    fn accept(&self, claims: Claims, token: &str) -> Option<Authenticated> {
         let now = Timestamp::now().as_second();
         let life = limits::ACCESS_TOKEN.as_secs() as i64;
         // A life longer than ours was not signed by our rules.
@@ -211,17 +289,24 @@ impl Identity {
         })
     }
 
-    fn of_request(&self, headers: &HeaderMap) -> Result<Option<Authenticated>, Problem> {
-        let jar = CookieJar::from_headers(headers);
+    async fn of_request(&self, headers: &HeaderMap) -> Result<Option<Authenticated>, Problem> {
+        let Some(token) = self.token(headers) else {
+            return Ok(None);
+        };
+        self.verify_or_look(&token).await.map(Some)
+    }
+
+    fn token(&self, headers: &HeaderMap) -> Option<String> {
         let bearer = headers
             .get(header::AUTHORIZATION)
             .and_then(|value| value.to_str().ok())
             .and_then(|value| value.strip_prefix("Bearer "));
-        let token = bearer.or_else(|| {
+        let cookie = || {
+            let jar = CookieJar::from_headers(headers);
             jar.get(access_cookie(self.inner.secure))
-                .map(|cookie| cookie.value())
-        });
-        token.map(|token| self.verify(token)).transpose()
+                .map(|cookie| cookie.value().to_owned())
+        };
+        bearer.map(str::to_owned).or_else(cookie)
     }
 }
 
@@ -234,7 +319,8 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         Identity::from_ref(state)
-            .of_request(&parts.headers)?
+            .of_request(&parts.headers)
+            .await?
             .ok_or_else(|| Code::Unauthenticated.into())
     }
 }
@@ -248,139 +334,9 @@ where
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Option<Self>, Problem> {
-        Identity::from_ref(state).of_request(&parts.headers)
+        Identity::from_ref(state).of_request(&parts.headers).await
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use chat_events::{SessionId, UserId};
-    use jsonwebtoken::jwk::{Jwk, JwkSet};
-    use jsonwebtoken::{EncodingKey, Header, encode};
-
-    use super::{Algorithm, Claims, Identity, TOKEN_TYPE, Timestamp, issuer};
-
-    /// PKCS #8 of an Ed25519 seed: a fixed prefix and the 32 bytes.
-    fn key(seed: u8) -> EncodingKey {
-        let mut der = vec![
-            0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22,
-            0x04, 0x20,
-        ];
-        der.extend([seed; 32]);
-        EncodingKey::from_ed_der(&der)
-    }
-
-    fn identity() -> Identity {
-        let mut jwk = Jwk::from_encoding_key(&key(1), Algorithm::EdDSA).expect("a public key");
-        jwk.common.key_id = Some("ours".into());
-        let identity = Identity::new("test", false);
-        identity.set_keys(&JwkSet { keys: vec![jwk] });
-        identity
-    }
-
-    fn header() -> Header {
-        let mut header = Header::new(Algorithm::EdDSA);
-        header.typ = Some(TOKEN_TYPE.into());
-        header.kid = Some("ours".into());
-        header
-    }
-
-    fn claims() -> Claims {
-        let now = Timestamp::now().as_second();
-        Claims {
-            iss: issuer("test"),
-            aud: "test".into(),
-            sub: UserId::generate(),
-            username: "ada".into(),
-            sid: SessionId::generate(),
-            jti: uuid::Uuid::now_v7(),
-            iat: now,
-            nbf: now,
-            exp: now + 600,
-        }
-    }
-
-    fn signed(header: &Header, claims: &Claims, seed: u8) -> String {
-        encode(header, claims, &key(seed)).expect("a token")
-    }
-
-    #[test]
-    fn a_token_of_ours_names_its_user() {
-        let claims = claims();
-        let caller = identity()
-            .verify(&signed(&header(), &claims, 1))
-            .expect("accepted");
-        assert_eq!(caller.user_id(), claims.sub);
-        assert_eq!(caller.session_id(), claims.sid);
-    }
-
-    #[test]
-    fn a_token_is_refused_when_any_part_of_it_is_not_ours() {
-        let now = Timestamp::now().as_second();
-        let with = |change: fn(&mut Claims, i64)| {
-            let mut claims = claims();
-            change(&mut claims, now);
-            signed(&header(), &claims, 1)
-        };
-        let headed = |change: fn(&mut Header)| {
-            let mut header = header();
-            change(&mut header);
-            signed(&header, &claims(), 1)
-        };
-        let forged = [
-            ("empty", String::new()),
-            ("of another key", signed(&header(), &claims(), 2)),
-            ("expired", with(|it, now| it.exp = now - 31)),
-            ("not yet valid", with(|it, now| it.nbf = now + 60)),
-            ("from the future", with(|it, now| it.iat = now + 60)),
-            ("too long a life", with(|it, now| it.exp = now + 601)),
-            ("of another cluster", with(|it, _| it.aud = "other".into())),
-            ("of another issuer", with(|it, _| it.iss = issuer("other"))),
-            (
-                "of an unknown key",
-                headed(|it| it.kid = Some("theirs".into())),
-            ),
-            ("without a key id", headed(|it| it.kid = None)),
-            ("of another type", headed(|it| it.typ = Some("JWT".into()))),
-            (
-                "with a key address",
-                headed(|it| it.jku = Some("http://127.0.0.1/".into())),
-            ),
-            (
-                "with a certificate",
-                headed(|it| it.x5u = Some("http://127.0.0.1/".into())),
-            ),
-            (
-                "with demands",
-                headed(|it| it.crit = Some(vec!["exp".into()])),
-            ),
-        ];
-        for (what, token) in forged {
-            assert!(
-                identity().verify(&token).is_err(),
-                "accepted a token {what}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_changed_payload_breaks_the_signature() {
-        let token = signed(&header(), &claims(), 1);
-        let other = signed(&header(), &claims(), 1);
-        let parts: Vec<_> = token.split('.').collect();
-        let others: Vec<_> = other.split('.').collect();
-        let mixed = format!("{}.{}.{}", parts[0], others[1], parts[2]);
-        assert!(identity().verify(&mixed).is_err());
-    }
-
-    #[test]
-    fn an_ended_session_is_refused_and_forgotten_when_its_tokens_are_gone() {
-        let (identity, claims) = (identity(), claims());
-        let until = Timestamp::from_second(claims.exp).expect("a time");
-        identity.add_revoked([(claims.sid, until)]);
-        assert!(identity.verify(&signed(&header(), &claims, 1)).is_err());
-        let past = Timestamp::from_second(1).expect("a time");
-        identity.add_revoked([(claims.sid, past)]);
-        assert!(!identity.is_revoked(claims.sid));
-    }
-}
+mod tests;

@@ -6,6 +6,7 @@ use chat_events::SessionId;
 use jiff::Timestamp;
 use jsonwebtoken::jwk::JwkSet;
 use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::Identity;
@@ -14,6 +15,8 @@ use crate::health::Part;
 
 /// The keys and the ended sessions are fetched this often, should a push be missed.
 const REFRESH: Duration = Duration::from_secs(10);
+/// … and at most so often, however many strange tokens arrive.
+const SHORTEST: Duration = Duration::from_secs(1);
 
 /// The answer of auth to `/internal/revocations`.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -37,16 +40,16 @@ impl Identity {
             .unwrap_or_default();
         let mut backoff = Backoff::default();
         loop {
-            match self.fetch(&client, &auth_url).await {
+            let begun = Instant::now();
+            match self.look(&client, &auth_url).await {
                 Ok(()) => {
                     ready.set(true);
                     backoff = Backoff::default();
                     tokio::select! {
                         () = stop.cancelled() => return,
-                        () = tokio::time::sleep(REFRESH) => {}
+                        () = sleep(REFRESH) => {}
                         () = self.inner.unknown_key.notified() => {
-                            // One look per second, however many strange tokens arrive.
-                            tokio::time::sleep(Duration::from_secs(1)).await;
+                            sleep_until(begun + SHORTEST).await;
                         }
                     }
                 }
@@ -59,6 +62,20 @@ impl Identity {
                 }
             }
         }
+    }
+
+    /// Fetches, and tells those who wait for it.
+    async fn look(&self, client: &reqwest::Client, auth_url: &str) -> reqwest::Result<()> {
+        let mut number = 0;
+        self.inner.looks.send_modify(|looks| {
+            looks.begun += 1;
+            number = looks.begun;
+        });
+        self.fetch(client, auth_url).await?;
+        self.inner
+            .looks
+            .send_modify(|looks| looks.answered = number);
+        Ok(())
     }
 
     async fn fetch(&self, client: &reqwest::Client, auth_url: &str) -> reqwest::Result<()> {
