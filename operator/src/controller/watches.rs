@@ -25,7 +25,7 @@ use crate::digest;
 use crate::kinds::{self, BUILT_IN, FOREIGN, Kind};
 use optional::{Optional, definitions, discovery};
 
-/// Whole objects held in memory at a time while the first look lists them.
+/// Whole objects of a kind that are held in memory at a time while they are listed.
 const PAGE: u32 = 100;
 
 /// What is watched, and whether the first lists are complete.
@@ -191,7 +191,7 @@ async fn chats(context: Arc<Context>, scope: Option<String>, synced: Cancellatio
     follow(
         &context.reach,
         "ChatCluster",
-        || watcher(api.clone(), Config::default()).boxed(),
+        || watcher(api.clone(), Config::default().page_size(PAGE)).boxed(),
         |event| match event {
             Event::Init => listed.clear(),
             Event::InitApply(object) => {
@@ -252,7 +252,9 @@ async fn children(
     scope: Option<String>,
     synced: CancellationToken,
 ) {
-    let config = Config::default().labels(&format!("{}={}", MANAGED_BY.0, MANAGED_BY.1));
+    let config = Config::default()
+        .labels(&format!("{}={}", MANAGED_BY.0, MANAGED_BY.1))
+        .page_size(PAGE);
     let resource = kind.resource();
     let (client, scope) = (&context.client, scope.as_deref());
     let events = || {
