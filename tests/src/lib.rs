@@ -9,6 +9,7 @@ pub mod checker;
 mod client;
 pub mod collector;
 mod forged;
+pub mod fuzz;
 pub mod history;
 mod log;
 mod person;

@@ -1,3 +1,6 @@
+#[cfg(test)]
+mod fuzz;
+
 use axum::Json;
 use axum::extract::State;
 use chat_events::{Code, limits};

@@ -1,5 +1,8 @@
 //! What a client may say: how often, and in which form. Pure.
 
+#[cfg(test)]
+mod fuzz;
+
 use std::collections::HashMap;
 use std::time::Duration;
 

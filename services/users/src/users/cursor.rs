@@ -1,6 +1,9 @@
 //! Where the next page of a list begins. Opaque to clients, but no secret: it
 //! is checked like any other input.
 
+#[cfg(test)]
+mod fuzz;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use chat_events::{Code, text};
