@@ -1,5 +1,7 @@
 //! Redis as a cache: fast when it is there, and never needed.
 
+mod flights;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -12,6 +14,8 @@ use serde::de::DeserializeOwned;
 
 use crate::config::RedisArgs;
 use crate::metrics as names;
+
+pub use flights::Flights;
 
 /// A command gives up after this …
 const COMMAND: Duration = Duration::from_millis(100);

@@ -12,7 +12,7 @@ mod writer;
 use std::io::Write;
 
 use chat_events::Service;
-use chat_kit::cache::Cache;
+use chat_kit::cache::{Cache, Flights};
 use chat_kit::config::{Cli, Command};
 use chat_kit::outbox::Outbox;
 use chat_kit::server::Process;
@@ -74,6 +74,7 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let state = AppState {
         pool,
         cache,
+        flights: Flights::default(),
         outbox,
         identity,
     };

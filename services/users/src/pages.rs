@@ -2,14 +2,11 @@
 //! part of the key and comes from the database, so that a page in Redis is
 //! never out of date, whatever happens to Redis.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chat_kit::Problem;
-use chat_kit::cache::Cache;
+use chat_kit::cache::{Cache, Flights};
 use sqlx::PgPool;
-use tokio::sync::OnceCell;
 
 use crate::directory;
 use crate::users::list::{Listing, Page};
@@ -22,7 +19,7 @@ const KEEP: Duration = Duration::from_secs(60);
 pub struct Pages {
     database: PgPool,
     cache: Cache,
-    under_way: Arc<Mutex<HashMap<String, Arc<OnceCell<Page>>>>>,
+    flights: Flights<Page>,
 }
 
 impl Pages {
@@ -30,7 +27,7 @@ impl Pages {
         Self {
             database,
             cache,
-            under_way: Arc::default(),
+            flights: Flights::default(),
         }
     }
 
@@ -40,47 +37,11 @@ impl Pages {
         if let Some(page) = self.cache.get(&key).await {
             return Ok(page);
         }
-        let flight = self.board(key);
-        let page = flight.page.get_or_try_init(async || {
+        let make = async || {
             let page = query::page(&self.database, listing, version).await?;
-            self.cache.set(&flight.key, &page, KEEP).await;
-            Ok::<_, Problem>(page)
-        });
-        page.await.cloned()
-    }
-
-    /// Joins those who wait for the same page.
-    fn board(&self, key: String) -> Flight<'_> {
-        let page = self.flights().entry(key.clone()).or_default().clone();
-        Flight {
-            pages: self,
-            key,
-            page,
-        }
-    }
-
-    fn flights(&self) -> MutexGuard<'_, HashMap<String, Arc<OnceCell<Page>>>> {
-        self.under_way
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Ends with the first who has the page, or gives up.
-struct Flight<'a> {
-    pages: &'a Pages,
-    key: String,
-    page: Arc<OnceCell<Page>>,
-}
-
-impl Drop for Flight<'_> {
-    fn drop(&mut self) {
-        let mut flights = self.pages.flights();
-        if flights
-            .get(&self.key)
-            .is_some_and(|page| Arc::ptr_eq(page, &self.page))
-        {
-            flights.remove(&self.key);
-        }
+            self.cache.set(&key, &page, KEEP).await;
+            Ok(page)
+        };
+        self.flights.join(&key, make).await
     }
 }

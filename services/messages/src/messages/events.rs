@@ -12,6 +12,11 @@ use uuid::Uuid;
 
 use super::MessageRow;
 
+/// Bytes on a page: a socket takes no more at once, and would throw the rest away.
+const PAGE: usize = limits::OUT_QUEUE / 4;
+/// The most that an event takes besides its text.
+const AROUND_TEXT: usize = 400;
+
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -75,14 +80,18 @@ pub async fn events(
          from members me
          join conversations c on c.id = me.conversation_id
          left join lateral (
-             (select seq, id, sender_id, client_id, content, created_at,
-                 null::uuid as user_id, null::bigint as up_to, null::timestamptz as at
-              from messages where conversation_id = c.id and seq > $3 order by seq limit $4)
-             union all
-             (select seq, null, null, null, null, null, user_id, up_to, at
-              from reads where conversation_id = c.id and seq > $3 order by seq limit $4)
-             order by seq limit $4
-         ) entry on true
+             select *, sum($5 + coalesce(octet_length(content), 0)) over (order by seq) as bytes
+             from (
+                 (select seq, id, sender_id, client_id, content, created_at,
+                     null::uuid as user_id, null::bigint as up_to, null::timestamptz as at
+                  from messages where conversation_id = c.id and seq > $3 order by seq limit $4)
+                 union all
+                 (select seq, null, null, null, null, null, user_id, up_to, at
+                  from reads where conversation_id = c.id and seq > $3 order by seq limit $4)
+                 order by seq limit $4
+             ) entry
+         -- The log has no holes, so this is the first one; there is always progress.
+         ) entry on bytes <= $6 or seq - 1 = $3
          where me.user_id = $1 and me.conversation_id = $2
          order by entry.seq",
     )
@@ -90,6 +99,8 @@ pub async fn events(
     .bind(query.conversation.0)
     .bind(query.after)
     .bind(i64::from(limit))
+    .bind(AROUND_TEXT as i64)
+    .bind(PAGE as i64)
     .fetch_all(&pool)
     .await?;
     let seq = rows.first().ok_or_else(Problem::not_found)?.last_seq;

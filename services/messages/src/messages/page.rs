@@ -3,7 +3,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use chat_events::{ConversationId, MessageView, UserId, limits};
-use chat_kit::cache::Cache;
+use chat_kit::cache::{Cache, Flights};
 use chat_kit::extract::Query;
 use chat_kit::identity::Authenticated;
 use chat_kit::planted::{self, Bug};
@@ -36,7 +36,7 @@ pub struct PageQuery {
 }
 
 /// Messages in the order of the log. Without a place, the newest.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct MessagePage {
     messages: Vec<MessageView>,
     /// How far each member has read.
@@ -51,7 +51,7 @@ pub struct MessagePage {
     next_cursor: Option<i64>,
 }
 
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ReadMark {
     user_id: UserId,
     up_to: i64,
@@ -73,13 +73,14 @@ pub struct ReadMark {
 pub async fn page(
     State(pool): State<PgPool>,
     State(cache): State<Cache>,
+    State(flights): State<Flights<MessagePage>>,
     caller: Authenticated,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<MessagePage>, Problem> {
     let slice = Slice::of(&query)?;
     let (user, conversation) = (caller.user_id(), query.conversation);
     let found = if slice.newest {
-        newest(&pool, &cache, user, conversation, &slice).await?
+        newest(&pool, &cache, &flights, user, conversation, &slice).await?
     } else {
         read(&pool, user, conversation, &slice)
             .await?
@@ -144,6 +145,7 @@ struct Kept {
 async fn newest(
     pool: &PgPool,
     cache: &Cache,
+    flights: &Flights<MessagePage>,
     user: UserId,
     conversation: ConversationId,
     slice: &Slice,
@@ -163,21 +165,24 @@ async fn newest(
             [kept.has_before, false],
         )));
     }
-    let Some((page, active_at)) = read(pool, user, conversation, slice).await? else {
-        return Ok(None);
+    // Whoever asks for the same end of the log meanwhile waits for the same page.
+    let make = async || {
+        let found = read(pool, user, conversation, slice).await?;
+        let (page, active_at) = found.ok_or_else(Problem::not_found)?;
+        let mut key_of = (page.seq, active_at);
+        if planted::bug(Bug::StaleCache)
+            && let Some((seq, active_at, _)) = head(pool, user, conversation).await?
+        {
+            key_of = (seq, active_at);
+        }
+        let kept = Kept {
+            messages: page.messages.clone(),
+            has_before: page.has_before,
+        };
+        cache.set(&key(key_of.0, key_of.1), &kept, KEPT).await;
+        Ok::<_, Problem>(page)
     };
-    let mut key_of = (page.seq, active_at);
-    if planted::bug(Bug::StaleCache)
-        && let Some((seq, active_at, _)) = head(pool, user, conversation).await?
-    {
-        key_of = (seq, active_at);
-    }
-    let kept = Kept {
-        messages: page.messages.clone(),
-        has_before: page.has_before,
-    };
-    cache.set(&key(key_of.0, key_of.1), &kept, KEPT).await;
-    Ok(Some(page))
+    flights.join(&key(seq, active_at), make).await.map(Some)
 }
 
 /// Where the log ends, when it last got a message, and how far each member has read.

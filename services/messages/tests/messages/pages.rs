@@ -1,10 +1,13 @@
 //! History: paging and its cache.
 
-use chat_events::{ConversationId, MessageView, Service};
+use chat_events::{ConversationId, LogEvent, MessageView, Service, limits};
 use chat_local::testing;
 use serde_json::{Value, json};
 
 use crate::stage::{Person, Replica, Stage, until};
+
+/// At once; some of them for the same connection of the pool.
+const ASKERS: usize = 20;
 
 fn seqs(page: &Value) -> Vec<i64> {
     let messages: Vec<MessageView> =
@@ -124,6 +127,77 @@ async fn the_newest_page_is_never_stale() {
         .expect("set");
     let seen = page(&stage, &two, &ben, conversation, "&limit=3").await;
     assert_eq!(seen["messages"][2]["content"], "from Redis");
+}
+
+async fn misses(replica: &Replica) -> usize {
+    let metrics = reqwest::get(replica.admin_url("/metrics")).await;
+    let metrics = metrics.expect("metrics").text().await.expect("text");
+    let name = "chat_cache_total{result=\"miss\"} ";
+    let count = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.parse().ok());
+    count.unwrap_or_default()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newest_page_is_read_once_for_all_who_ask_at_the_same_time() {
+    let (stage, replica) = Stage::with_replica().await;
+    let (anna, ben, conversation) = stage.pair(&replica).await;
+    stage.say(conversation, &anna, "hello").await;
+    let mut locker = stage.begin().await;
+    let lock = sqlx::query("lock table messages in access exclusive mode");
+    lock.execute(&mut *locker).await.expect("locked");
+    let asked = (0..ASKERS).map(|number| {
+        let person = if number % 2 == 0 { &anna } else { &ben };
+        page(&stage, &replica, person, conversation, "&limit=7")
+    });
+    let unlock = async {
+        until("all have asked Redis", async || {
+            (misses(&replica).await >= ASKERS).then_some(())
+        })
+        .await;
+        let waiting = "select count(*) from pg_stat_activity
+            where datname = current_database() and wait_event_type = 'Lock'";
+        until("one waits for the lock", async || {
+            (stage.count(waiting).await > 0).then_some(())
+        })
+        .await;
+        assert_eq!(stage.count(waiting).await, 1);
+        locker.commit().await.expect("unlocked");
+    };
+    let (pages, ()) = futures::join!(futures::future::join_all(asked), unlock);
+    for page in &pages {
+        assert_eq!(seqs(page), [1]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_long_messages_ends_at_what_a_socket_takes_and_the_rest_follows() {
+    let (stage, replica) = Stage::with_replica().await;
+    let (anna, ben, conversation) = stage.pair(&replica).await;
+    let longest = "\u{1F642}".repeat(limits::CONTENT_CHARS);
+    for _ in 0..40 {
+        stage.say(conversation, &anna, &longest).await;
+    }
+    let (mut after, mut pages) = (0, Vec::new());
+    loop {
+        let path = format!("/api/messages/events?conversation={conversation}&after={after}");
+        let page = stage.get(&replica, &ben, &path).await.assert(200);
+        let events: Vec<LogEvent> = serde_json::from_value(page["events"].clone()).expect("events");
+        let seqs: Vec<i64> = events.iter().map(LogEvent::seq).collect();
+        assert_eq!(
+            seqs,
+            (after + 1..=after + seqs.len() as i64).collect::<Vec<_>>()
+        );
+        assert!(page["events"].to_string().len() <= limits::OUT_QUEUE / 4);
+        assert!(!events.is_empty());
+        pages.push(events.len());
+        after += events.len() as i64;
+        if page["complete"] == true {
+            break;
+        }
+    }
+    assert_eq!((after, pages.len()), (40, 3), "{pages:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

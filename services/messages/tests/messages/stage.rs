@@ -304,6 +304,10 @@ impl Stage {
         }
     }
 
+    pub async fn begin(&self) -> sqlx::Transaction<'static, sqlx::Postgres> {
+        self.pool.begin().await.expect("a transaction")
+    }
+
     pub async fn count(&self, sql: &'static str) -> i64 {
         sqlx::query_scalar(sql)
             .fetch_one(&self.pool)
