@@ -19,7 +19,7 @@ pub struct Operator {
     #[arg(long)]
     quick: bool,
     /// Put the table into docs/operator.md.
-    #[arg(long, conflicts_with = "quick")]
+    #[arg(long)]
     write: bool,
 }
 

@@ -58,12 +58,13 @@ pub async fn run(place: &Place, size: &Size, report: &mut Report) -> Result<()> 
 async fn bare(place: &Place, size: &Size, namespace: &str) -> Result<Floor> {
     place.namespace(namespace).await?;
     let floor = floor::measure(place, namespace, size.floor, 1).await?;
-    remove_namespace(place, namespace).await?;
+    remove_namespace(place, size, namespace).await?;
     Ok(floor)
 }
 
-async fn remove_namespace(place: &Place, namespace: &str) -> Result<()> {
-    let words = ["delete", "namespace", namespace, "--timeout=300s"];
+async fn remove_namespace(place: &Place, size: &Size, namespace: &str) -> Result<()> {
+    let wait = format!("--wait={}", size.tidy);
+    let words = ["delete", "namespace", namespace, "--timeout=300s", &wait];
     place.plane.kubectl(&words).await?;
     Ok(())
 }
@@ -147,6 +148,11 @@ async fn creates(
         all.to_text(&[50, 95]),
         all.percentile(95) <= 1000.0,
     );
+    report.note(
+        "Deployments of services with a database are made when their migration has ended, and Kubernetes' \
+         own Job controller takes note of ended pods once a second."
+            .to_owned(),
+    );
     report.fact(
         "… those of the first pass, before the migrations have ended",
         first.to_text(&[50, 95]),
@@ -223,7 +229,7 @@ async fn unrelated(
         after < 2.0,
     );
     report.value("unrelated_rise_mib", json!([after, peak]));
-    remove_namespace(place, "unrelated").await
+    remove_namespace(place, size, "unrelated").await
 }
 
 /// Makes a large ConfigMap or Secret.

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use futures::StreamExt;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::place::Place;
 use crate::usage::Used;
@@ -61,7 +61,7 @@ pub async fn measure(place: &Place, namespace: &str, sets: u32, workers: usize) 
 
 /// What the operator would build, without owner and label, so that nobody minds it.
 async fn objects(place: &Place, name: &str) -> Result<Vec<Value>> {
-    let chat = serde_json::json!({
+    let chat = json!({
         "apiVersion": "chatcluster.io/v1alpha1",
         "kind": "ChatCluster",
         "metadata": {"name": name},
@@ -74,9 +74,10 @@ async fn objects(place: &Place, name: &str) -> Result<Vec<Value>> {
     let mut objects: Vec<Value> = serde_saphyr::from_multiple(&printed)?;
     for object in &mut objects {
         let metadata = object["metadata"].as_object_mut().context("no metadata")?;
-        for field in ["namespace", "ownerReferences", "labels"] {
-            metadata.remove(field);
-        }
+        metadata.remove("namespace");
+        metadata.remove("ownerReferences");
+        // Without any, a Job would get those of its pods.
+        metadata.insert("labels".to_owned(), json!({"floor": name}));
     }
     Ok(objects)
 }

@@ -60,6 +60,10 @@ struct Size {
     chats: usize,
     edits: usize,
     idle: Duration,
+    /// After how long without a call an operator counts as settled.
+    quiet: Duration,
+    /// Whether to wait until what was measured before has been removed.
+    tidy: bool,
 }
 
 impl Size {
@@ -76,6 +80,8 @@ impl Size {
                 chats: 1000,
                 edits: 100,
                 idle: Duration::from_secs(60),
+                quiet: Duration::from_secs(2),
+                tidy: true,
             },
             Which::Quick => Self {
                 samples: 5,
@@ -88,6 +94,8 @@ impl Size {
                 chats: 50,
                 edits: 20,
                 idle: Duration::from_secs(10),
+                quiet: Duration::from_secs(2),
+                tidy: true,
             },
             Which::Tiny => Self {
                 samples: 1,
@@ -100,6 +108,8 @@ impl Size {
                 chats: 2,
                 edits: 1,
                 idle: Duration::from_secs(2),
+                quiet: Duration::from_secs(1),
+                tidy: false,
             },
         }
     }
@@ -108,14 +118,11 @@ impl Size {
 #[tokio::main]
 async fn main() -> Result<()> {
     let args = Args::parse();
-    ensure!(
-        args.write.is_none() || args.size == Which::Full,
-        "only a full run is written down"
-    );
     let begin = Instant::now();
     let mut report = Report::default();
     report.value("bench", "operator");
-    report.value("size", format!("{:?}", args.size).to_lowercase());
+    let kind = format!("{:?}", args.size).to_lowercase();
+    report.value("size", kind.clone());
     report.value("at", Timestamp::now().to_string());
     report.value("commit", commit());
     report.value("cores", usage::cores());
@@ -123,13 +130,13 @@ async fn main() -> Result<()> {
     report.value("settings", settings);
 
     let size = Size::of(args.size);
-    let place = Box::pin(Place::start(&args.operator)).await?;
+    let place = Box::pin(Place::start(&args.operator, size.quiet)).await?;
     sizes(&place, &mut report).await?;
     Box::pin(few::run(&place, &size, &mut report)).await?;
     Box::pin(many::run(&place, &size, &mut report)).await?;
 
     report.note(format!(
-        "Commit {}, {} cores, {settings}; {:.0} minutes in all.",
+        "A {kind} run at commit {}: {} cores, {settings}; {:.0} minutes in all.",
         commit().get(..12).unwrap_or_default(),
         usage::cores(),
         begin.elapsed().as_secs_f64() / 60.0

@@ -32,10 +32,12 @@ pub struct Place {
     pub client: Client,
     program: PathBuf,
     kubeconfig: PathBuf,
+    quiet: Duration,
 }
 
 impl Place {
-    pub async fn start(program: &Path) -> Result<Self> {
+    /// `quiet` is after how long without a call an operator counts as settled.
+    pub async fn start(program: &Path, quiet: Duration) -> Result<Self> {
         let plane = own_control_plane(Options::default()).await;
         let definition = printed(program, &["crd"]).await?;
         plane.apply(&definition).await?;
@@ -46,6 +48,7 @@ impl Place {
         Ok(Self {
             client: plane.client().await?,
             program: program.to_owned(),
+            quiet,
             kubeconfig: plane.kubeconfig_for(USER, None)?,
             plane,
         })
@@ -110,9 +113,9 @@ impl Place {
 
     /// Waits until the operators have called nobody for a while.
     pub async fn silence(&self) -> Result<()> {
-        await_until("two seconds without a call", PATIENCE, async || {
+        await_until("a while without a call", PATIENCE, async || {
             let mark = self.plane.audit().mark()?;
-            tokio::time::sleep(Duration::from_secs(2)).await;
+            tokio::time::sleep(self.quiet).await;
             Ok(self.calls(mark)?.is_empty().then_some(()))
         })
         .await
@@ -222,8 +225,7 @@ impl Operator {
         let text = self.get("/metrics").await?;
         Ok(samples(&text, name)
             .filter(|(of, _)| of.contains(labels))
-            .map(|(_, value)| value)
-            .sum())
+            .fold(0.0, |sum, (_, value)| sum + value))
     }
 
     /// The bound of the bucket of a histogram under which so many percent of its
