@@ -27,6 +27,10 @@ pub enum Reason {
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_mins(5);
 
+/// What the cluster reports comes in bursts: a ChatCluster that was just looked at rests
+/// so long before it is looked at again for that.
+const REST: Duration = Duration::from_millis(100);
+
 #[derive(Debug, Default)]
 pub struct Queue {
     state: Mutex<State>,
@@ -41,6 +45,8 @@ struct State {
     /// Tries again at this time, unless something happens before.
     later: BTreeSet<(Instant, ChatRef)>,
     running: HashMap<ChatRef, Running>,
+    /// Until when each rests.
+    rests: HashMap<ChatRef, Instant>,
     failures: HashMap<ChatRef, u32>,
     arrivals: u64,
     closed: bool,
@@ -117,6 +123,7 @@ impl Queue {
         let mut state = self.lock();
         state.withdraw(chat);
         state.failures.remove(chat);
+        state.rests.remove(chat);
     }
 
     /// Nothing new is taken from now on.
@@ -169,9 +176,26 @@ impl State {
         {
             return;
         }
+        if reason == Reason::Touched && self.rest(&chat) {
+            return;
+        }
         let before = self.withdraw(&chat);
         let since = before.map_or_else(Instant::now, |place| place.since);
         self.enter(chat, reason, since);
+    }
+
+    /// Whether it rests; its turn comes then when it has.
+    fn rest(&mut self, chat: &ChatRef) -> bool {
+        let end = self.rests.get(chat).copied();
+        let Some(end) = end.filter(|end| *end > Instant::now()) else {
+            return false;
+        };
+        let is_sooner = |(due, other): &(Instant, ChatRef)| other == chat && *due <= end;
+        if !self.later.iter().any(is_sooner) {
+            self.later.retain(|(_, other)| other != chat);
+            self.later.insert((end, chat.clone()));
+        }
+        true
     }
 
     fn enter(&mut self, chat: ChatRef, reason: Reason, since: Instant) {
@@ -223,6 +247,7 @@ impl State {
 
     fn done(&mut self, chat: &ChatRef, outcome: Outcome) {
         let again = self.running.remove(chat).and_then(|running| running.again);
+        self.rests.insert(chat.clone(), Instant::now() + REST);
         let wait = match outcome {
             Outcome::Failed => {
                 let failures = self.failures.entry(chat.clone()).or_default();

@@ -115,6 +115,37 @@ async fn a_pass_may_ask_for_a_later_one() {
     assert_eq!(before.elapsed().as_secs(), 60);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_burst_of_reports_is_one_more_look_after_a_rest() {
+    let queue = Queue::default();
+    queue.add(chat("a"), Reason::Edited);
+    next(&queue).await;
+    queue.done(&chat("a"), Outcome::Done);
+    let before = Instant::now();
+    for _ in 0..10 {
+        queue.add(chat("a"), Reason::Touched);
+    }
+    assert!(is_idle(&queue));
+    assert_eq!(next(&queue).await, "a");
+    assert_eq!(before.elapsed(), REST);
+    queue.done(&chat("a"), Outcome::Done);
+    assert!(is_idle(&queue));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_edit_does_not_wait_for_the_end_of_a_rest() {
+    let queue = Queue::default();
+    queue.add(chat("a"), Reason::Edited);
+    next(&queue).await;
+    queue.add(chat("a"), Reason::Touched);
+    queue.done(&chat("a"), Outcome::Done);
+    assert!(is_idle(&queue));
+    queue.add(chat("a"), Reason::Edited);
+    let before = Instant::now();
+    assert_eq!(next(&queue).await, "a");
+    assert_eq!(before.elapsed(), Duration::ZERO);
+}
+
 #[tokio::test]
 async fn a_closed_queue_sends_every_worker_home() {
     let queue = Queue::default();
