@@ -70,6 +70,10 @@ test('pages with a session have no violation', async () => {
   await accessible(page, 'account');
   await page.getByText('Keyboard', { exact: true }).click();
   await accessible(page, 'account with keys');
+  await page.getByRole('button', { name: 'Change password' }).click();
+  await page.getByRole('dialog', { name: 'Change password' }).getByLabel('New password', { exact: true }).fill('short');
+  await accessible(page, 'change of the password');
+  await page.keyboard.press('Escape');
   await page.keyboard.press('Escape');
   await ada.context.setOffline(true);
   await page.getByRole('status', { name: 'Connection' }).waitFor();

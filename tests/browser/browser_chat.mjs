@@ -165,6 +165,35 @@ test('a changed name reaches the other browser without a reload', async () => {
   await leave(ada, ben, elsewhere);
 });
 
+test('a changed password keeps this browser signed in and ends every other session', async () => {
+  const [ada, ben] = await together({ expected: /status of 400/ });
+  const [tab, elsewhere] = [await ada.context.newPage(), await signIn(browser, ada)];
+  await tab.goto('/');
+  await tab.getByRole('heading', { name: 'Chats' }).waitFor();
+  await ada.page.getByRole('button', { name: 'Account' }).click();
+  await ada.page.getByRole('button', { name: 'Change password' }).click();
+  const dialog = ada.page.getByRole('dialog', { name: 'Change password' });
+  const next = `another ${ada.password}`;
+  await dialog.getByLabel('Current password', { exact: true }).fill('a wrong guess of mine');
+  await dialog.getByLabel('New password', { exact: true }).fill(next);
+  await dialog.getByRole('button', { name: 'Change password' }).click();
+  await dialog.getByRole('alert').getByText('Check the marked field.').waitFor();
+  await dialog.getByLabel('Current password', { exact: true }).fill(ada.password);
+  await dialog.getByRole('button', { name: 'Change password' }).click();
+  await ada.page.getByRole('dialog', { name: 'Password changed' }).getByRole('button', { name: 'Done' }).click();
+  await elsewhere.page.getByRole('heading', { name: 'Welcome back' }).waitFor();
+  // Both tabs are told that their old session ended, and go on with the new one.
+  await say(ada, ben, 'still here');
+  await message(ada, ben, 'still here', 'stored').waitFor();
+  const second = { page: tab };
+  await openThread(second, ben);
+  await say(second, ben, 'the other tab as well');
+  await message(ada, ben, 'the other tab as well', 'stored').waitFor();
+  const again = await signIn(browser, { ...ada, password: next });
+  await leave(ada, ben, again);
+  await elsewhere.context.close();
+});
+
 test('a text of white space alone is not sent', async () => {
   const [ada, ben] = await together();
   await composer(ada, ben).fill(' \n\t\u3000 ');

@@ -21,6 +21,7 @@ export { CLOSE, LIMITS } from "./generated/limits";
 
 export type Account = auth["schemas"]["Account"];
 export type CurrentUser = auth["schemas"]["CurrentUser"];
+export type ChangePassword = auth["schemas"]["ChangePassword"];
 export type SignIn = auth["schemas"]["SignIn"];
 export type SignUp = auth["schemas"]["SignUp"];
 export type SignedIn = auth["schemas"]["SignedIn"];

@@ -9,6 +9,7 @@ import { forgotten } from "../../chat/log";
 import { useAppDispatch, useAppSelector } from "../../chat/state";
 import { Dialog } from "../../ui/dialog";
 import { Field } from "../../ui/field";
+import { ChangePassword } from "./change-password";
 import { announceSignOut } from "./other-tabs";
 import { Keys } from "./keys";
 import { useProfileQuery, useRenameMutation, useSignOutMutation } from "./session-api";
@@ -18,6 +19,7 @@ export function AccountDialog({ onClose }: { onClose(): void }) {
   const user = useAppSelector((state) => state.session.user);
   const unsent = useAppSelector((state) => state.outbox.ids.length);
   const [asking, setAsking] = useState(false);
+  const [changing, setChanging] = useState(false);
   useProfileQuery(user?.id ?? skipToken, { refetchOnMountOrArgChange: true });
   const dispatch = useAppDispatch();
   const live = useLive();
@@ -34,6 +36,7 @@ export function AccountDialog({ onClose }: { onClose(): void }) {
   };
 
   if (!user) return null;
+  if (changing) return <ChangePassword email={user.email} onClose={() => setChanging(false)} />;
   if (asking) {
     return (
       <Dialog title="Sign out?" onClose={() => setAsking(false)}>
@@ -61,7 +64,10 @@ export function AccountDialog({ onClose }: { onClose(): void }) {
       <ThemeChoice />
       <Keys />
       {error && <p role="alert" className="mt-4 text-sm text-signal">{sentence(error as RequestError)}</p>}
-      <button type="button" className="button-quiet mt-7 w-full" disabled={isLoading} onClick={() => (unsent > 0 ? setAsking(true) : void leave())}>
+      <button type="button" className="button-quiet mt-7 w-full" onClick={() => setChanging(true)}>
+        Change password
+      </button>
+      <button type="button" className="button-quiet mt-3 w-full" disabled={isLoading} onClick={() => (unsent > 0 ? setAsking(true) : void leave())}>
         Sign out
       </button>
     </Dialog>

@@ -6,6 +6,8 @@ import { Icon } from "../../ui/icon";
 import { strength } from "./strength";
 
 interface Props {
+  label?: string;
+  name?: string;
   value: string;
   onChange: ChangeEventHandler<HTMLInputElement>;
   error?: string | undefined;
@@ -13,13 +15,13 @@ interface Props {
   isNew: boolean;
 }
 
-export function PasswordField({ value, onChange, error, isNew }: Props) {
+export function PasswordField({ label = "Password", name = "password", value, onChange, error, isNew }: Props) {
   const [shown, setShown] = useState(false);
   return (
     <div>
       <Field
-        label="Password"
-        name="password"
+        label={label}
+        name={name}
         type={shown ? "text" : "password"}
         autoComplete={isNew ? "new-password" : "current-password"}
         required
@@ -33,7 +35,7 @@ export function PasswordField({ value, onChange, error, isNew }: Props) {
           <button
             type="button"
             className="icon-button absolute top-1/2 right-1 size-9 -translate-y-1/2"
-            aria-label={shown ? "Hide password" : "Show password"}
+            aria-label={`${shown ? "Hide" : "Show"} ${label.toLowerCase()}`}
             onClick={() => setShown(!shown)}
           >
             <Icon name={shown ? "hidden" : "eye"} />

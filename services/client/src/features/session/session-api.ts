@@ -1,5 +1,5 @@
 import { chatApi } from "../../api/chat-api";
-import type { SignedIn, SignIn, SignUp, User } from "../../api/types";
+import type { ChangePassword, SignedIn, SignIn, SignUp, User } from "../../api/types";
 import { renamed } from "../../chat/names";
 
 const requests = chatApi.injectEndpoints({
@@ -12,6 +12,10 @@ const requests = chatApi.injectEndpoints({
     }),
     signOut: build.mutation<null, void>({
       query: () => ({ url: "/auth/signout", method: "POST" }),
+    }),
+    changePassword: build.mutation<SignedIn, ChangePassword>({
+      query: (body) => ({ url: "/auth/password", method: "POST", body }),
+      extraOptions: { newSession: true },
     }),
     rename: build.mutation<User, { display_name: string }>({
       query: (body) => ({ url: "/users/me", method: "PATCH", body }),
@@ -32,4 +36,4 @@ const requests = chatApi.injectEndpoints({
   }),
 });
 
-export const { useProfileQuery, useSignInMutation, useSignUpMutation, useSignOutMutation, useRenameMutation } = requests;
+export const { useChangePasswordMutation, useProfileQuery, useSignInMutation, useSignUpMutation, useSignOutMutation, useRenameMutation } = requests;
