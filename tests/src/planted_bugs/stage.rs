@@ -38,7 +38,7 @@ impl Stage {
         let chat = Chat::with(|options| {
             options.programs = programs.to_owned();
             // What a lost push costs is known sooner.
-            options.env.push(("HEARTBEAT_SECONDS".into(), "2".into()));
+            options.env.push(("HEARTBEAT_SECONDS".into(), "5".into()));
             options
                 .env
                 .extend(bug.map(|bug| ("PLANTED".into(), bug.into())));

@@ -82,7 +82,7 @@ pub fn flaps(plot: &mut Plot) -> Option<()> {
 
 pub fn types_for_ever(plot: &mut Plot) -> Option<()> {
     // A client that is there in the end.
-    let stays = plot.picked(|line| line.via == Some(Via::View))?;
+    let stays = plot.picked(stays_to_the_end)?;
     let by = plot.picked(|line| {
         is_final(line, Entry::Member) && line.conv == stays.conv && line.by != stays.user
     })?;
@@ -106,6 +106,11 @@ pub fn types_for_ever(plot: &mut Plot) -> Option<()> {
         }),
     ]);
     Some(())
+}
+
+/// The last view of a conversation.
+fn stays_to_the_end(line: &Record) -> bool {
+    is_final(line, Entry::Position) && line.via == Some(Via::View)
 }
 
 pub fn types_from_nowhere(plot: &mut Plot) -> Option<()> {
@@ -199,7 +204,7 @@ pub fn dead_letter_lost(plot: &mut Plot) -> Option<()> {
 }
 
 pub fn socket_outlives(plot: &mut Plot) -> Option<()> {
-    let stays = plot.picked(|line| line.via == Some(Via::View))?;
+    let stays = plot.picked(stays_to_the_end)?;
     plot.records.push(Record {
         user: stays.user,
         ..Record::new(
