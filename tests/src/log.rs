@@ -45,6 +45,15 @@ impl Log {
         }
     }
 
+    /// Nothing is known any more, but for what was wrong.
+    pub fn forget(&mut self) {
+        *self = Self {
+            repeats: self.repeats,
+            violations: std::mem::take(&mut self.violations),
+            ..Self::default()
+        };
+    }
+
     /// Notes that the log goes at least to `seq`.
     pub fn hear_of(&mut self, seq: i64) {
         self.heard = self.heard.max(seq);

@@ -1,5 +1,8 @@
 //! What the client knows, and how a frame changes it.
 
+#[cfg(test)]
+mod equality;
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
@@ -103,8 +106,18 @@ impl State {
             } => {
                 self.logs.entry(conversation_id).or_default();
             }
-            ServerFrame::Resync { conversation_id } => {
-                return Some(conversation_id.map_or(Resync::Everything, Resync::Conversation));
+            // What is known may be of a past that a backup has undone.
+            ServerFrame::Resync {
+                conversation_id: Some(id),
+            } => {
+                self.logs.entry(id).or_default().forget();
+                return Some(Resync::Conversation(id));
+            }
+            ServerFrame::Resync {
+                conversation_id: None,
+            } => {
+                self.logs.values_mut().for_each(Log::forget);
+                return Some(Resync::Everything);
             }
             ServerFrame::GoingAway { .. } => {}
         }
