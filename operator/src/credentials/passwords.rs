@@ -238,10 +238,8 @@ impl Credentials {
     ) -> anyhow::Result<Self> {
         let passwords = &mut self.passwords;
         match (passwords.stage, seen) {
-            (Stage::Settled, _) => {
-                if request.is_some() && passwords.heard.as_deref() != request {
-                    passwords.begin(fresh()?, request);
-                }
+            (Stage::Settled, _) if request.is_some() && passwords.heard.as_deref() != request => {
+                passwords.begin(fresh()?, request);
             }
             (Stage::Announced, Some(_)) => {
                 passwords.used = passwords.used.other();
