@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use chat_events::{Event, Service};
 use chat_kit::broker::{Backoff, Broker, PodEvent};
@@ -11,6 +12,7 @@ use chat_kit::identity::Identity;
 use chat_kit::planted::{self, Bug};
 use futures::{StreamExt, stream};
 use tokio::sync::Notify;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::hub::{Hub, Mailbox};
@@ -18,6 +20,9 @@ use crate::messages::{AskError, Messages};
 
 /// Users whose conversations are fetched at the same time.
 const AT_ONCE: usize = 8;
+/// Nobody says that a database was restored: it is found within this, with one question
+/// in the name of somebody who is here.
+const EPOCH: Duration = Duration::from_secs(10);
 
 pub struct FanOut {
     hub: Arc<Hub>,
@@ -75,12 +80,19 @@ impl FanOut {
         }
     }
 
-    /// After each subscription, brings the pod up to date and tells the sockets.
+    /// After each subscription, brings the pod up to date and tells the sockets. Looks
+    /// after the epoch meanwhile.
     pub async fn recover(self: Arc<Self>, stop: CancellationToken) {
+        let mut epoch = tokio::time::interval(EPOCH);
+        epoch.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = self.changed.notified() => {}
+                _ = epoch.tick() => {
+                    self.look_at_epoch().await;
+                    continue;
+                }
             }
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -88,6 +100,16 @@ impl FanOut {
             }
             // Unless it was lost again meanwhile.
             self.ready.set(self.subscribed.load(Ordering::Acquire));
+        }
+    }
+
+    async fn look_at_epoch(&self) {
+        let Some(mailbox) = self.hub.anybody() else {
+            return;
+        };
+        // While messages is away there is nothing new.
+        if let Ok(snapshot) = self.messages.positions(&mailbox.peer.token).await {
+            self.hub.merge(mailbox.peer.user, None, &snapshot);
         }
     }
 

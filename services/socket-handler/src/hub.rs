@@ -242,6 +242,13 @@ impl Hub {
             .collect()
     }
 
+    /// A socket of whomever.
+    pub fn anybody(&self) -> Option<Arc<Mailbox>> {
+        let index = self.index();
+        let mut sockets = index.users.values().flat_map(|local| &local.mailboxes);
+        sockets.next().cloned()
+    }
+
     /// Tells the user's sockets that pushes may be missing.
     pub fn resync(&self, user: UserId) {
         self.index().post(&[user], None, || ServerFrame::Resync {
