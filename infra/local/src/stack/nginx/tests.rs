@@ -105,3 +105,17 @@ fn nothing_listens_beyond_the_loopback() {
         "{listens:?}"
     );
 }
+
+#[test]
+fn a_pod_with_sockets_is_asked_however_often_it_failed() {
+    let config = site().config();
+    for (service, fails) in [(Service::SocketHandler, 0), (Service::Messages, 1)] {
+        let upstream = format!("upstream {} {{", service.name());
+        let (_, rest) = config.split_once(&upstream).expect("an upstream");
+        let (servers, _) = rest.split_once('}').expect("the end of the block");
+        assert!(
+            servers.contains(&format!("max_fails={fails} ")),
+            "{servers}"
+        );
+    }
+}
