@@ -136,7 +136,7 @@ async fn creates(
         children += times.len();
         // What waits for a migration comes when its Job has ended.
         let gated = |at: &Timestamp| *at > calls::first_status(&made, &chat);
-        let of_first = times.iter().filter(|at| !gated(*at)).max();
+        let of_first = times.iter().filter(|at| !gated(at)).max();
         first.push(*begin, *of_first.context("no child")?);
         all.push(*begin, *times.iter().max().context("no child")?);
     }

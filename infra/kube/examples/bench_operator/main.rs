@@ -67,6 +67,11 @@ struct Size {
 }
 
 impl Size {
+    /// Whether a goal for a thousand chats was met: fewer do not tell.
+    fn judge(&self, met: bool) -> Option<bool> {
+        (self.chats >= 1000).then_some(met)
+    }
+
     fn of(which: Which) -> Self {
         match which {
             Which::Full => Self {

@@ -51,7 +51,7 @@ pub async fn run(place: &Place, size: &Size, report: &mut Report) -> Result<()> 
     place.silence().await?;
     let stand_in = StandIn::for_the_controllers(&place.client);
     let took = together(place, size, &operator, report).await?;
-    memory(place, &operator, report).await?;
+    memory(place, size, &operator, report).await?;
     idle(place, size, &operator, report).await?;
     edits(place, size, report).await?;
     restart(place, size, operator, report).await?;
@@ -120,7 +120,7 @@ async fn together(
         &format!("{} chats created together → all Ready", size.chats),
         "≤ 180 s, no error",
         format!("{count} in {took:.1} s (created within {created:.1} s), {errors} errors of calls, {failed:.0} failed passes"),
-        count == size.chats && took <= 180.0 && errors == 0 && failed == 0.0,
+        size.judge(count == size.chats && took <= 180.0 && errors == 0 && failed == 0.0),
     );
     report.fact(
         "… how long one waited for its turn",
@@ -154,14 +154,19 @@ async fn together(
     Ok(took)
 }
 
-async fn memory(place: &Place, operator: &Operator, report: &mut Report) -> Result<()> {
+async fn memory(
+    place: &Place,
+    size: &Size,
+    operator: &Operator,
+    report: &mut Report,
+) -> Result<()> {
     place.silence().await?;
     let rss = resident(operator.pid())?;
     report.goal(
         "Memory with all of them (RSS)",
         "≤ 150 MiB",
         mebibytes(rss),
-        to_mebibytes(rss) <= 150.0,
+        size.judge(to_mebibytes(rss) <= 150.0),
     );
     report.value("rss_many_mib", to_mebibytes(rss));
     Ok(())
@@ -179,14 +184,14 @@ async fn idle(place: &Place, size: &Size, operator: &Operator, report: &mut Repo
         &format!("With nothing to do, {} s", size.idle.as_secs()),
         "0 writes, 0 GET or LIST",
         format!("{writes} writes, {reads} GET or LIST; Lease and watches only"),
-        made.is_empty(),
+        size.judge(made.is_empty()),
     );
     let share = 100.0 * used.by("operator").as_secs_f64() / used.wall.as_secs_f64();
     report.goal(
         "… CPU of the operator",
         "≤ 0.2 % of a core",
         format!("{share:.2} %"),
-        share <= 0.2,
+        size.judge(share <= 0.2),
     );
     report.value("idle_writes", writes);
     report.value("idle_reads", reads);
@@ -222,7 +227,7 @@ async fn edits(place: &Place, size: &Size, report: &mut Report) -> Result<()> {
         "One of them is edited → first write of a child",
         "p99 ≤ 500 ms",
         times.to_text(&[50, 99]),
-        times.percentile(99) <= 500.0,
+        size.judge(times.percentile(99) <= 500.0),
     );
     report.value("edit_to_first_write_ms", times.json());
     Ok(())
@@ -261,13 +266,13 @@ async fn restart(
             seconds(synced),
             used.by("operator").as_secs_f64()
         ),
-        writes == 0 && seconds(synced) <= 30.0,
+        size.judge(writes == 0 && seconds(synced) <= 30.0),
     );
     report.goal(
         "… memory then (RSS)",
         "≤ 150 MiB",
         mebibytes(rss),
-        to_mebibytes(rss) <= 150.0,
+        size.judge(to_mebibytes(rss) <= 150.0),
     );
     report.value("restart_writes", writes);
     report.value("restart_calls_by_kind", calls::by_kind(&made));

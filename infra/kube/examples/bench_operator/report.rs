@@ -26,9 +26,15 @@ struct Row {
 }
 
 impl Report {
-    /// A row with a goal.
-    pub fn goal(&mut self, what: &str, goal: &'static str, measured: String, met: bool) {
-        self.row(what, goal, measured, Some(met));
+    /// A row with a goal; whether it was met cannot be said of every run.
+    pub fn goal(
+        &mut self,
+        what: &str,
+        goal: &'static str,
+        measured: String,
+        met: impl Into<Option<bool>>,
+    ) {
+        self.row(what, goal, measured, met.into());
     }
 
     /// A row without one.
