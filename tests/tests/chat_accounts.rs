@@ -157,9 +157,57 @@ async fn after_sign_out_the_old_credential_is_refused_by_every_service_and_socke
     ensure!(code == Some(close::REVOKED), "{code:?}");
     let code = notices.await_close(Duration::from_secs(2)).await?;
     ensure!(code == Some(close::REVOKED), "{code:?}");
+    await_refused_everywhere(&chat, &access, &refresh).await
+}
+
+#[tokio::test]
+async fn another_password_closes_the_sockets_of_every_browser_and_the_caller_goes_on()
+-> anyhow::Result<()> {
+    let chat = Chat::shared().await?;
+    let ada = Person::sign_up(&chat.site, "ada").await?;
+    let elsewhere = ada.sign_in_elsewhere().await?;
+    let old = [tokens(&ada)?, tokens(&elsewhere)?];
+    let mut sockets = Vec::new();
+    for browser in [&ada, &elsewhere] {
+        sockets.push((
+            ChatSocket::open(browser).await?,
+            NoticeSocket::join(browser).await?,
+        ));
+    }
+    let new = format!("{} and more", ada.password);
+    let change = json!({ "current_password": ada.password, "new_password": new });
+    ada.post("/api/auth/password", &change).await?.expect(200)?;
+    for (mut talk, mut notices) in sockets {
+        let code = talk.await_close(Duration::from_secs(2)).await?;
+        ensure!(code == Some(close::REVOKED), "{code:?}");
+        let code = notices.await_close(Duration::from_secs(2)).await?;
+        ensure!(code == Some(close::REVOKED), "{code:?}");
+    }
+    for (access, refresh) in &old {
+        await_refused_everywhere(&chat, access, refresh).await?;
+    }
+    // The new session was not among those that ended.
+    ChatSocket::open(&ada).await?.close().await?;
+    ada.refresh().await?.expect(200)?;
+    for path in PRIVATE.into_iter().filter(|path| *path != "/ws/chat") {
+        ada.get(path).await?.expect(200).with_context(|| path)?;
+    }
+    elsewhere
+        .post("/api/auth/signin", &credentials(&ada.email, &ada.password))
+        .await?
+        .expect_problem(401, "wrong_credentials")?;
+    elsewhere
+        .post("/api/auth/signin", &credentials(&ada.email, &new))
+        .await?
+        .expect(200)?;
+    Ok(())
+}
+
+/// Cookies of a session that has ended open nothing within a second.
+async fn await_refused_everywhere(chat: &Chat, access: &str, refresh: &str) -> anyhow::Result<()> {
     let thief = Browser::new(&chat.site)?;
-    thief.set_cookie("auth", &access);
-    thief.set_cookie("refresh", &refresh);
+    thief.set_cookie("auth", access);
+    thief.set_cookie("refresh", refresh);
     for path in PRIVATE {
         await_until(path, Duration::from_secs(1), async || {
             let answer = if path == "/ws/chat" {
@@ -191,6 +239,23 @@ async fn returns_own_identity_with_a_session_401_without() -> anyhow::Result<()>
         .get("/api/auth/currentuser")
         .await?
         .expect_problem(401, "unauthenticated")
+}
+
+#[tokio::test]
+async fn a_changed_display_name_is_in_the_own_identity_too() -> anyhow::Result<()> {
+    let chat = Chat::shared().await?;
+    let ada = Person::sign_up(&chat.site, "ada").await?;
+    await_until("the profile", SOON, async || {
+        let body = json!({ "display_name": "Countess of Lovelace" });
+        let answer = ada.patch("/api/users/me", &body).await?;
+        Ok((answer.status == 200).then_some(()))
+    })
+    .await?;
+    await_until("the name", SOON, async || {
+        let me = ada.get("/api/auth/currentuser").await?.expect(200)?;
+        Ok((me["user"]["display_name"] == "Countess of Lovelace").then_some(()))
+    })
+    .await
 }
 
 #[tokio::test]
