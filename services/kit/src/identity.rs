@@ -274,7 +274,7 @@ impl Identity {
         let now = Timestamp::now().as_second();
         let life = limits::ACCESS_TOKEN.as_secs() as i64;
         // A life longer than ours was not signed by our rules.
-        if claims.iat > now + LEEWAY as i64 || claims.exp - claims.iat > life {
+        if claims.iat > now + LEEWAY as i64 || claims.exp.saturating_sub(claims.iat) > life {
             return None;
         }
         if self.is_revoked(claims.sid) {
