@@ -4,24 +4,24 @@
 pub mod proofs;
 pub mod queue;
 pub mod secrets;
+mod stop;
 #[cfg(test)]
 pub mod testing;
 pub mod watches;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::core::DynamicObject;
 use kube::{Client, Resource};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::apply::{self, Applied, apply};
 use crate::build::build;
-use crate::children::{ChatRef, Child, Children, Key};
+use crate::children::{ChatRef, Children};
 use crate::client::Reach;
 use crate::crd::ChatCluster;
 use crate::credentials::Credentials;
@@ -255,7 +255,7 @@ async fn pass(context: &Context, key: &ChatRef) -> Result<Outcome, apply::Error>
     let built = validated.map(|validated| {
         let mut resources = build(&validated);
         if validated.stopped {
-            stop_in_order(&mut resources, &before);
+            stop::in_order(&mut resources, &before);
         }
         (validated, resources)
     });
@@ -310,26 +310,6 @@ async fn pass(context: &Context, key: &ChatRef) -> Result<Outcome, apply::Error>
 }
 
 type Built = Result<(Validated, Resources), Invalid>;
-
-/// Stores stop after the last pod of the services that use them has ended.
-fn stop_in_order(resources: &mut Resources, children: &BTreeMap<Key, Child>) {
-    let runs =
-        |((kind, _), child): (&Key, &Child)| *kind == "Deployment" && status::pods(child) > 0;
-    if !children.iter().any(runs) {
-        return;
-    }
-    let stores = resources.stateful_sets.drain(..);
-    let stores = stores.filter_map(|store| store.metadata.name);
-    let is_store = |it: &DynamicObject| {
-        let kind = it.types.as_ref().map(|types| types.kind.as_str());
-        matches!(kind, Some("Cluster" | "RabbitmqCluster"))
-    };
-    let delegated = resources
-        .foreign
-        .extract_if(.., |it| is_store(it))
-        .filter_map(|store| store.metadata.name);
-    resources.held.extend(stores.chain(delegated));
-}
 
 /// Notes when every pod of auth runs with the keys of this pass; `true` when a change
 /// of keys waits for just that.

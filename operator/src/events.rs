@@ -66,10 +66,7 @@ impl Announcer {
             reason: "ChangeTakenBack".into(),
             note: Some(note.chars().take(NOTE).collect()),
             action: "Apply".into(),
-            secondary: Some(ObjectReference {
-                resource_version: None,
-                ..taken_back.object
-            }),
+            secondary: Some(taken_back.object),
         };
         self.publish(chat, &event).await;
     }
@@ -99,12 +96,7 @@ impl Announcer {
 
     /// The object says the same in its status, so that a lost event is no loss.
     async fn publish(&self, chat: &ObjectReference, event: &Event) {
-        // The same of another version of the object is no other event: it counts.
-        let chat = ObjectReference {
-            resource_version: None,
-            ..chat.clone()
-        };
-        match tokio::time::timeout(PATIENCE, self.recorder.publish(event, &chat)).await {
+        match tokio::time::timeout(PATIENCE, self.recorder.publish(event, chat)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(reason = event.reason, "event: {error}"),
             Err(_) => tracing::warn!(reason = event.reason, "event: no answer"),

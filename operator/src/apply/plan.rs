@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use k8s_openapi::api::core::v1::Secret;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::Error;
+use crate::build::secret::CREDENTIALS;
 use crate::children::{Child, Key, Owner};
 use crate::digest;
 use crate::kinds::{self, Kind};
@@ -87,8 +89,11 @@ pub fn in_order(resources: Resources) -> Result<(Vec<Vec<Desired>>, Vec<String>)
         foreign,
         held,
     } = resources;
+    // After a crash between them, the others must not seem to be all that is left of it.
+    let (source, secrets) = secrets.into_iter().partition(is_source);
     let groups = vec![
         group(service_accounts)?,
+        group(source)?,
         group(secrets)?,
         group(config_maps)?,
         group(network_policies)?,
@@ -102,6 +107,12 @@ pub fn in_order(resources: Resources) -> Result<(Vec<Vec<Desired>>, Vec<String>)
         group(foreign)?,
     ];
     Ok((groups, held))
+}
+
+/// Whether the other Secrets are made of this one.
+fn is_source(secret: &Secret) -> bool {
+    let name = secret.metadata.name.as_deref().unwrap_or_default();
+    name.ends_with(&format!("-{CREDENTIALS}"))
 }
 
 fn group<T: Serialize>(objects: Vec<T>) -> Result<Vec<Desired>, Error> {
@@ -266,5 +277,31 @@ mod tests {
         let (groups, _) = in_order(resources).unwrap_or_else(|error| panic!("{error}"));
         let kinds: Vec<_> = groups.iter().flatten().map(|it| it.kind.name).collect();
         assert_eq!(kinds, ["ServiceAccount", "Deployment"]);
+    }
+
+    #[test]
+    fn the_secret_that_others_are_made_of_is_there_before_them() {
+        let secret = |name: &str| Secret {
+            metadata: ObjectMeta {
+                name: Some(name.into()),
+                ..ObjectMeta::default()
+            },
+            ..Secret::default()
+        };
+        let resources = Resources {
+            secrets: ["demo-auth", "demo-credentials", "demo-jwt"]
+                .map(secret)
+                .into(),
+            ..Resources::default()
+        };
+        let (groups, _) = in_order(resources).unwrap_or_else(|error| panic!("{error}"));
+        let groups = groups.iter().filter(|group| !group.is_empty());
+        let names: Vec<Vec<_>> = groups
+            .map(|group| group.iter().map(|it| it.name.as_str()).collect())
+            .collect();
+        assert_eq!(
+            names,
+            [vec!["demo-credentials"], vec!["demo-auth", "demo-jwt"]]
+        );
     }
 }
