@@ -74,9 +74,19 @@ impl State {
             }
             ServerFrame::Heartbeat { positions } => self.hear_of(&positions),
             ServerFrame::Log(event) => self.log(event),
-            ServerFrame::Resumed { events, .. } => {
+            ServerFrame::Resumed {
+                conversation_id,
+                events,
+                complete,
+            } => {
+                let last = events.last().map(LogEvent::seq);
                 for event in events {
                     self.log(event);
+                }
+                // There is more, heard of or not.
+                if let Some(last) = last.filter(|_| !complete) {
+                    let log = self.logs.entry(conversation_id).or_default();
+                    log.hear_of(last + 1);
                 }
             }
             ServerFrame::Accepted { client_id } => {
