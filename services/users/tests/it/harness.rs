@@ -14,7 +14,8 @@ use chat_kit::presence::{Leases, Presence};
 use chat_local::testing::{TestCluster, cluster};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
-use sqlx::postgres::{PgConnectOptions, PgPool};
+use sqlx::Connection;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
@@ -43,6 +44,14 @@ pub struct Replica {
     pub port: u16,
     pub admin_port: u16,
     pub child: Child,
+}
+
+/// How the table of users was read.
+pub struct Reads {
+    /// Rows that were read without an index.
+    pub of_table: i64,
+    /// Scans of its indexes.
+    pub of_indexes: i64,
 }
 
 /// A pod that holds sockets, as socket-handler and notifications do.
@@ -245,6 +254,62 @@ impl Stack {
             .send()
             .await
             .expect("an answer")
+    }
+
+    /// What was read of the table of users so far, to the last row. A backend tells
+    /// its counts from time to time, and in any case before it ends: so those of the
+    /// service are ended first. It connects again when it needs to.
+    pub async fn reads_of_users(&self) -> Reads {
+        let mut own = self.database.acquire().await.expect("a connection");
+        let backends: Vec<i32> = sqlx::query_scalar(
+            "select pid from pg_stat_activity
+             where datname = current_database() and usename = current_user
+                 and pid <> pg_backend_pid()",
+        )
+        .fetch_all(&mut *own)
+        .await
+        .expect("backends");
+        // Apart: in one statement the rights would be asked before the names.
+        sqlx::query("select pg_terminate_backend(pid) from unnest($1::int[]) as pid")
+            .bind(&backends)
+            .execute(&mut *own)
+            .await
+            .expect("signals");
+        until("they have ended", async || {
+            let left: i64 =
+                sqlx::query_scalar("select count(*) from pg_stat_activity where pid = any($1)")
+                    .bind(&backends)
+                    .fetch_one(&mut *own)
+                    .await
+                    .ok()?;
+            (left == 0).then_some(())
+        })
+        .await;
+        let (of_table, of_indexes) = sqlx::query_as(
+            "select seq_tup_read, coalesce(idx_scan, 0) from pg_stat_user_tables
+             where relname = 'users'",
+        )
+        .fetch_one(&mut *own)
+        .await
+        .expect("statistics");
+        Reads {
+            of_table,
+            of_indexes,
+        }
+    }
+
+    /// Keeps every replica from sweeping and comparing presence, until it is dropped.
+    pub async fn nobody_sweeps(&self) -> PgConnection {
+        let name = self.cluster.role(Service::Users);
+        let options = self.cluster.stores.postgres(&name);
+        let mut connection = PgConnection::connect_with(&options)
+            .await
+            .expect("a connection");
+        sqlx::query("select pg_advisory_lock(hashtext('presence'))")
+            .execute(&mut connection)
+            .await
+            .expect("the lock");
+        connection
     }
 
     /// Everything that a request could have written.
