@@ -6,11 +6,12 @@ use chat_e2e::await_until;
 use chat_kube::control_plane::Options;
 use chat_kube::testing::own_control_plane;
 use kube::ResourceExt;
-use serde_json::json;
+use kube::api::{DeleteParams, Patch, PatchParams};
+use serde_json::{Value, json};
 
 use super::harness::Place;
 use super::others::{self, cluster, rabbitmq_cluster, say};
-use super::process::PATIENCE;
+use super::process::{Operator, PATIENCE};
 
 /// Waits for the stores not to be ready for a reason, and to say so in these words.
 async fn wants(place: &Place, reason: &str, words: &str) -> Result<()> {
@@ -50,12 +51,7 @@ async fn a_chat_is_as_ready_as_the_stores_that_other_operators_keep() -> Result<
     let place = Place::on(plane.access()).await?;
     others::define(&place, &["Cluster", "Database", "RabbitmqCluster"]).await?;
     let operator = place.cluster_operator().await?;
-    let spec = json!({
-        "host": "chat.example.com",
-        "postgres": {"mode": "Delegated"},
-        "rabbitmq": {"mode": "Delegated"},
-    });
-    place.apply("demo", spec).await?;
+    place.apply("demo", spec()).await?;
     wants(&place, "PostgresNotReady", "Cluster has not said Ready yet")
         .await
         .with_context(|| operator.log().unwrap_or_default())?;
@@ -107,11 +103,69 @@ async fn a_chat_is_as_ready_as_the_stores_that_other_operators_keep() -> Result<
     place.ready("demo").await
 }
 
+/// A chat whose stores other operators keep, all of them well.
+async fn with_others(place: &Place) -> Result<Operator> {
+    others::define(place, &["Cluster", "Database", "RabbitmqCluster"]).await?;
+    let operator = place.cluster_operator().await?;
+    place.apply("demo", spec()).await?;
+    are_ready(place).await?;
+    Ok(operator)
+}
+
+fn spec() -> Value {
+    json!({
+        "host": "chat.example.com",
+        "postgres": {"mode": "Delegated"},
+        "rabbitmq": {"mode": "Delegated"},
+    })
+}
+
+async fn are_ready(place: &Place) -> Result<()> {
+    await_until("it is ready", PATIENCE, async || {
+        others::are_well(place, "demo").await?;
+        let ready = place.condition("demo", "Ready").await?;
+        Ok((ready["status"] == "True").then_some(()))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_other_operators_were_given_is_repaired_like_all_the_rest() -> Result<()> {
+    let plane = own_control_plane(Options::default()).await;
+    let place = Place::on(plane.access()).await?;
+    let _operator = with_others(&place).await?;
+    let clusters = place.api_of("Cluster")?;
+    let before = clusters.get("demo-postgres").await?.data["spec"].clone();
+    let wrong = Patch::Merge(json!({"spec": {"instances": 7}}));
+    clusters
+        .patch("demo-postgres", &PatchParams::default(), &wrong)
+        .await?;
+    await_until("the instances are as before", PATIENCE, async || {
+        let cluster = clusters.get("demo-postgres").await?;
+        Ok((cluster.data["spec"] == before).then_some(()))
+    })
+    .await?;
+    for (kind, name) in [
+        ("Cluster", "demo-postgres"),
+        ("Database", "demo-postgres-auth"),
+        ("RabbitmqCluster", "demo-rabbitmq"),
+    ] {
+        let api = place.api_of(kind)?;
+        let before = api.get(name).await?.uid();
+        api.delete(name, &DeleteParams::default()).await?;
+        await_until("it is made anew", PATIENCE, async || {
+            let now = api.get_opt(name).await?;
+            Ok(now.filter(|it| it.uid() != before))
+        })
+        .await?;
+    }
+    are_ready(&place).await
+}
+
 #[tokio::test]
 async fn what_other_operators_are_given_fits_what_services_use() -> Result<()> {
     let plane = own_control_plane(Options::default()).await;
     let place = Place::on(plane.access()).await?;
-    others::define(&place, &["Cluster", "Database", "RabbitmqCluster"]).await?;
     their_secrets(&place).await?;
     let secrets = place.api_of("Secret")?;
     let theirs = ["demo-postgres-app", "demo-rabbitmq-default-user"];
@@ -119,19 +173,7 @@ async fn what_other_operators_are_given_fits_what_services_use() -> Result<()> {
     for name in theirs {
         before.push(secrets.get(name).await?.resource_version());
     }
-    let _operator = place.cluster_operator().await?;
-    let spec = json!({
-        "host": "chat.example.com",
-        "postgres": {"mode": "Delegated"},
-        "rabbitmq": {"mode": "Delegated"},
-    });
-    place.apply("demo", spec).await?;
-    await_until("it is ready", PATIENCE, async || {
-        others::are_well(&place, "demo").await?;
-        let ready = place.condition("demo", "Ready").await?;
-        Ok((ready["status"] == "True").then_some(()))
-    })
-    .await?;
+    let _operator = with_others(&place).await?;
 
     // The Service that CloudNativePG makes of a Cluster, and that of a RabbitmqCluster.
     let settings = place.api_of("ConfigMap")?.get("demo-auth").await?;

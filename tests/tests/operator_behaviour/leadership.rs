@@ -2,16 +2,24 @@
 
 use anyhow::{Result, ensure};
 use chat_e2e::await_until;
+use kube::api::PostParams;
 use nix::sys::signal::Signal;
+use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::harness::{Place, small};
 use super::process::{Operator, PATIENCE};
+use super::proxy::Fault;
 use super::quiet::falls_silent;
 
 async fn lease(place: &Place) -> Result<Value> {
     let leases = place.api("coordination.k8s.io", "v1", "Lease");
     Ok(leases.get("chat-operator").await?.data["spec"].clone())
+}
+
+async fn leads(operator: &Operator) -> Result<bool> {
+    let text = operator.get("/metrics").await?;
+    Ok(text.lines().any(|line| line == "chat_operator_leader 1"))
 }
 
 /// One that leads and one that stands by.
@@ -30,10 +38,6 @@ async fn pair(place: &Place) -> Result<(Operator, Operator)> {
 async fn the_one_that_stands_by_is_live_and_ready_and_writes_nothing() -> Result<()> {
     let place = Place::new().await?;
     let (first, second) = pair(&place).await?;
-    let leads = async |operator: &Operator| -> Result<bool> {
-        let text = operator.get("/metrics").await?;
-        Ok(text.lines().any(|line| line == "chat_operator_leader 1"))
-    };
     ensure!(leads(&first).await? && !leads(&second).await?);
     for path in ["/livez", "/readyz", "/metrics"] {
         assert_eq!(second.status_of(path).await?, 200);
@@ -101,5 +105,44 @@ async fn one_that_was_asleep_when_its_lease_ran_out_never_writes_again() -> Resu
         .filter(|call| call.user == user && call.is_write() && call.resource != "leases")
         .collect();
     ensure!(writes.is_empty(), "{writes:?}");
+    Ok(())
+}
+
+/// Both have read the Lease before either of them writes.
+#[rstest]
+#[case::there_is_none(None)]
+#[case::it_was_given_back(Some(json!({"leaseDurationSeconds": 1})))]
+#[tokio::test]
+async fn of_two_that_have_read_the_same_lease_one_leads(
+    #[case] lease: Option<Value>,
+) -> Result<()> {
+    let place = Place::new().await?;
+    if let Some(spec) = lease {
+        let lease = serde_json::from_value(json!({
+            "metadata": {"name": "chat-operator"}, "spec": spec,
+        }))?;
+        let leases = place.api("coordination.k8s.io", "v1", "Lease");
+        leases.create(&PostParams::default(), &lease).await?;
+    }
+    let proxies = [place.proxy().await?, place.proxy().await?];
+    let mut operators = Vec::new();
+    for proxy in &proxies {
+        proxy.set(Fault::HoldAnswers("/leases/chat-operator".into()));
+        operators.push(place.operator_through(proxy)?);
+    }
+    await_until("both have read it", PATIENCE, async || {
+        Ok(proxies.iter().all(|it| it.held() > 0).then_some(()))
+    })
+    .await?;
+    for proxy in &proxies {
+        proxy.set(Fault::None);
+    }
+    place.apply("demo", small()).await?;
+    place.ready("demo").await?;
+    let mut leaders = 0;
+    for operator in &operators {
+        leaders += usize::from(leads(operator).await?);
+    }
+    assert_eq!(leaders, 1);
     Ok(())
 }
