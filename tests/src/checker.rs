@@ -27,6 +27,7 @@ mod unread;
 use std::fmt;
 
 pub use planted::{PLANTED, Planted, Plot};
+pub use repeats::on_the_wire as repeats_on_the_wire;
 
 use crate::history::History;
 
@@ -87,8 +88,8 @@ pub const INVARIANTS: [Invariant; 20] = [
         typing::check,
         "typing ends by itself, and is not stored"
     ),
-    invariant!("I15", outboxes::check, "no event waits in an outbox"),
     invariant!("I14", caches::check, "a cached page is what the log gives"),
+    invariant!("I15", outboxes::check, "no event waits in an outbox"),
     invariant!(
         "I16",
         notices::check,
@@ -105,8 +106,8 @@ pub const INVARIANTS: [Invariant; 20] = [
         revoked::check,
         "an ended session hears and says nothing"
     ),
-    invariant!("I21", positions::check, "everybody ends where the log ends"),
     invariant!("I20", resources::check, "what was taken is given back"),
+    invariant!("I21", positions::check, "everybody ends where the log ends"),
 ];
 
 /// Every verdict, in the order of the table.

@@ -1,5 +1,5 @@
-//! I13: typing is told only of somebody who types, is shown for 6 s at most, and is
-//! stored nowhere.
+//! I13: typing is told only of somebody who types, is shown for 6 s at most after
+//! it was told, and is stored nowhere.
 
 use std::collections::HashMap;
 
@@ -39,6 +39,10 @@ fn typing(history: &History, conversation: &Conversation) -> Verdict {
                         At(frame.t),
                         last.map_or_else(|| "never".to_owned(), |last| At(*last).to_string())
                     );
+                }
+                // Whoever goes on typing is shown for longer.
+                if let Some(since) = shown.get_mut(&(frame.client, frame.by)) {
+                    *since = frame.t;
                 }
             }
             Level::Heard => {}
