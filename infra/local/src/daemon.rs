@@ -36,6 +36,8 @@ pub struct Plan {
 #[derive(Clone)]
 pub struct Daemon {
     plan: Arc<Plan>,
+    /// Settings on top of the plan's.
+    settings: Arc<Mutex<Vec<(String, String)>>>,
     process: Arc<Mutex<Option<Process>>>,
     /// Whether somebody wants it to run: a supervisor brings it back only then.
     wanted: Arc<AtomicBool>,
@@ -53,6 +55,7 @@ impl Daemon {
     pub fn new(plan: Plan) -> Self {
         Self {
             plan: Arc::new(plan),
+            settings: Arc::default(),
             process: Arc::default(),
             wanted: Arc::default(),
             starts: Arc::new(watch::Sender::new(0)),
@@ -67,6 +70,13 @@ impl Daemon {
         &self.plan.log
     }
 
+    /// From the next start on these come on top of the settings of the plan, in
+    /// place of those that were given here before.
+    pub async fn set_env(&self, settings: &[(&str, &str)]) {
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        *self.settings.lock().await = settings.iter().map(own).collect();
+    }
+
     /// Starts the server and waits until it answers.
     pub async fn start(&self) -> Result<()> {
         self.launch().await?;
@@ -79,7 +89,9 @@ impl Daemon {
         self.wanted.store(true, Ordering::SeqCst);
         if process.as_ref().is_none_or(|it| it.exit_status().is_some()) {
             let plan = &self.plan;
-            *process = Some(Process::spawn(&plan.program, &plan.log, &plan.pid_file).await?);
+            let mut program = plan.program.clone();
+            program.env.extend(self.settings.lock().await.clone());
+            *process = Some(Process::spawn(&program, &plan.log, &plan.pid_file).await?);
             self.starts.send_modify(|starts| *starts += 1);
         }
         Ok(())
