@@ -111,7 +111,11 @@ async fn credentials(
     .map_err(random)?;
     let fresh = new_secret().map_err(random)?;
     let annotations = chat.metadata.annotations.as_ref();
-    let request = |name| annotations.and_then(|all| all.get(name)).map(String::as_str);
+    let request = |name| {
+        annotations
+            .and_then(|all| all.get(name))
+            .map(String::as_str)
+    };
     let wish = match given {
         Some(key) => Wish::Given(key),
         None => Wish::Generated {

@@ -25,7 +25,10 @@ async fn main() -> anyhow::Result<ExitCode> {
         .args(words)
         .env("CHAT_URL", &chat.site.url)
         .env("CHAT_HISTORY", history.to_string())
-        .env("CHAT_RECORDED", std::env::current_exe()?.with_file_name("recorded"))
+        .env(
+            "CHAT_RECORDED",
+            std::env::current_exe()?.with_file_name("recorded"),
+        )
         .status()
         .await;
     chat.stop().await?;

@@ -242,6 +242,9 @@ fn build() -> Result<()> {
     steps::run(cargo().args(["build", "--quiet", "--workspace", "--bins", "--examples"]))
 }
 
+/// How long a run of everything gives each target hostile input, in seconds.
+const FUZZING: (&str, &str) = ("FUZZ_SECONDS", "60");
+
 fn nextest(
     servers: &Servers,
     expression: &str,
@@ -251,6 +254,8 @@ fn nextest(
     let nextest = tools::NEXTEST.install()?;
     let file = files::root().join("target/nextest/xtask/junit.xml");
     forget(&file);
+    let short = filter.is_some() || std::env::var_os(FUZZING.0).is_some();
+    let fuzzing = (!short && expression == tests_of(None)).then_some(FUZZING);
     let outcome = steps::run(
         Command::new(nextest)
             .args(["nextest", "run", "--workspace", "--profile", "xtask"])
@@ -258,7 +263,8 @@ fn nextest(
             .args(filter)
             .current_dir(files::root())
             .env("CARGO_TARGET_DIR", files::target())
-            .envs(servers.variables()),
+            .envs(servers.variables())
+            .envs(fuzzing),
     );
     let read = report.add("cargo", &file);
     outcome.and(read)
