@@ -10,7 +10,7 @@ use rstest::rstest;
 
 use Service::{Auth, Messages, Notifications, SocketHandler, Users};
 
-const LOAD: Duration = Duration::from_secs(12);
+const LOAD: Duration = Duration::from_secs(15);
 /// What a run of this length says nothing about: presence is judged 45 s after the
 /// last change, and what pods hold is not sampled.
 const TOO_SHORT: [&str; 2] = ["I12", "I20"];
@@ -27,7 +27,7 @@ async fn two_kills_under_load_break_no_promise(
     #[case] targets: [Target; 2],
 ) -> anyhow::Result<()> {
     let kill = |number: usize| Strike {
-        at_ms: 2_000 + 4_000 * number as u64,
+        at_ms: 2_000 + 3_000 * number as u64,
         fault: Fault::Kill,
         target: targets[number],
         length_ms: 500 + 250 * seed,
