@@ -97,8 +97,11 @@ struct Cursor {
 impl Cursor {
     fn parse(text: &str) -> Option<Self> {
         let (at, id) = text.split_once('_')?;
+        let at = Timestamp::from_microsecond(at.parse().ok()?).ok()?;
+        // The database has no time as early as a cursor may say.
+        (at >= Timestamp::UNIX_EPOCH).then_some(())?;
         Some(Self {
-            at: Timestamp::from_microsecond(at.parse().ok()?).ok()?,
+            at,
             id: id.parse().ok()?,
         })
     }
