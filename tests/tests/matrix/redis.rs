@@ -55,6 +55,11 @@ async fn lost_wiped_and_back_it_costs_no_message_and_no_sign_in() -> anyhow::Res
     let talk = Recorded::start(chat, 4).await?;
     for _ in 0..2 {
         talk.say(4);
+        await_until("something to lose", SOON, async || {
+            let keys = talk.chat.redis_keys("").await?;
+            Ok((!keys.is_empty()).then_some(()))
+        })
+        .await?;
         talk.breaks("Redis");
         link.set(Faults::refuse());
         link.reset();
