@@ -226,7 +226,7 @@ async fn await_alarm(stores: &StoresHandle, wanted: bool) -> anyhow::Result<()> 
 }
 
 #[tokio::test]
-async fn bindings_and_queues_deleted_by_hand_are_declared_again() -> anyhow::Result<()> {
+async fn exchanges_bindings_and_queues_deleted_by_hand_are_declared_again() -> anyhow::Result<()> {
     let chat = Chat::alone().await?;
     let talk = Recorded::start(chat, 2).await?;
     talk.say(3);
@@ -267,6 +267,11 @@ async fn bindings_and_queues_deleted_by_hand_are_declared_again() -> anyhow::Res
     })
     .await?;
     figure("a binding nobody misses deleted to declared again", deleted);
+    remove(format!("exchanges/{vhost}/{exchange}")).await?;
+    let deleted = Instant::now();
+    talk.say(3);
+    talk.settled().await?;
+    figure("an exchange deleted to everything stored", deleted);
     talk.heals("the topology");
     talk.say(3);
     talk.finish().await?;

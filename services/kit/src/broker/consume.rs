@@ -15,7 +15,7 @@ use lapin::{Channel, Consumer};
 use tokio::time::{Instant, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::declare::declare_queue;
+use super::declare::{declare_exchanges, declare_queue};
 use super::{ANSWER, Backoff, Broker, decode, persistent, text};
 use crate::metrics as names;
 use crate::planted::{self, Bug};
@@ -153,6 +153,7 @@ impl Broker {
                 () = stop.cancelled() => return Ok(()),
                 deliveries = next_batch(consumer, batch) => deliveries?,
                 _ = again.tick() => {
+                    timeout(ANSWER, declare_exchanges(channel)).await??;
                     timeout(ANSWER, declare_queue(channel, queue)).await??;
                     continue;
                 }

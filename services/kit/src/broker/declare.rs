@@ -10,6 +10,14 @@ use super::text;
 
 /// Declares every exchange, queue, dead-letter queue and binding.
 pub async fn declare(channel: &Channel) -> lapin::Result<()> {
+    declare_exchanges(channel).await?;
+    for queue in topology::queues() {
+        declare_queue(channel, &queue).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn declare_exchanges(channel: &Channel) -> lapin::Result<()> {
     for exchange in Exchange::ALL {
         let kind = match exchange {
             Exchange::User | Exchange::Message => ExchangeKind::Topic,
@@ -22,9 +30,6 @@ pub async fn declare(channel: &Channel) -> lapin::Result<()> {
         channel
             .exchange_declare(exchange.name().into(), kind, options, FieldTable::default())
             .await?;
-    }
-    for queue in topology::queues() {
-        declare_queue(channel, &queue).await?;
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use tokio::time::{Instant, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::consume::{DECLARE_AGAIN, next_batch};
-use super::declare::{bind_pod_queue, declare_pod_queue};
+use super::declare::{bind_pod_queue, declare_exchanges, declare_pod_queue};
 use super::{ANSWER, Backoff, Broker, decode};
 use crate::metrics as names;
 
@@ -86,6 +86,7 @@ where
             () = stop.cancelled() => return Ok(()),
             deliveries = next_batch(consumer, limits::BATCH_EVENTS) => deliveries?,
             _ = again.tick() => {
+                timeout(ANSWER, declare_exchanges(channel)).await??;
                 timeout(ANSWER, bind_pod_queue(channel, service, queue)).await??;
                 continue;
             }
