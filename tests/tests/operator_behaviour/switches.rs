@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use chat_e2e::await_until;
 use kube::ResourceExt;
-use kube::api::{ListParams, Patch, PatchParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use super::harness::{Place, small};
@@ -105,15 +105,27 @@ async fn stores_stop_when_the_last_pod_of_a_service_has_ended() -> Result<()> {
     let _operator = place.operator()?;
     place.apply("demo", small()).await?;
     place.ready("demo").await?;
-    // Without a kubelet a pod ends at once: this one takes as long as the test likes.
+    // A pod without a node ends at once. This one has a node without a kubelet, where
+    // it takes as long as the test likes.
+    let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": place.name()}});
+    place.access.apply(&node.to_string()).await?;
     let pods = place.api("", "v1", "Pod");
     let of_auth = ListParams::default()
         .labels("app.kubernetes.io/instance=demo,app.kubernetes.io/component=auth");
     let pod = pods.list(&of_auth).await?.items;
     let pod = pod.first().context("no pod of auth")?.name_any();
-    let finalizers = |all: Value| Patch::Merge(json!({"metadata": {"finalizers": all}}));
-    let slow = finalizers(json!(["example.com/ends-slowly"]));
-    pods.patch(&pod, &PatchParams::default(), &slow).await?;
+    let binding = json!({
+        "apiVersion": "v1", "kind": "Binding", "metadata": {"name": pod},
+        "target": {"kind": "Node", "name": place.name()},
+    });
+    let _: Value = pods
+        .create_subresource(
+            "binding",
+            &pod,
+            &PostParams::default(),
+            binding.to_string().into_bytes(),
+        )
+        .await?;
 
     place
         .patch("demo", json!({"spec": {"stopped": true}}))
@@ -142,7 +154,7 @@ async fn stores_stop_when_the_last_pod_of_a_service_has_ended() -> Result<()> {
         .becomes("demo", "Reconciling", "True", "Stopping")
         .await?;
 
-    pods.patch(&pod, &PatchParams::default(), &finalizers(Value::Null))
+    pods.delete(&pod, &DeleteParams::default().grace_period(0))
         .await?;
     await_until("the stores stop", PATIENCE, async || {
         Ok((stores().await? == [0, 0, 0]).then_some(()))
