@@ -34,7 +34,7 @@ export const session = createSlice({
         if (state.user && me) state.user.display_name = me.display_name;
       })
       .addMatcher(currentUser.matchFulfilled, ({ user: known }, { payload: { user } }): Session => {
-        // The account keeps the name of the sign-up; what was heard since then is newer.
+        // auth hears of a new name a moment after users: what was heard here is newer.
         const display_name = known?.id === user.id ? known.display_name : user.display_name;
         return { status: "in", user: { ...user, display_name } };
       }),
