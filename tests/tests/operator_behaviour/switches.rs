@@ -119,12 +119,7 @@ async fn stores_stop_when_the_last_pod_of_a_service_has_ended() -> Result<()> {
         "target": {"kind": "Node", "name": place.name()},
     });
     let _: Value = pods
-        .create_subresource(
-            "binding",
-            &pod,
-            &PostParams::default(),
-            binding.to_string().into_bytes(),
-        )
+        .create_subresource("binding", &pod, &PostParams::default(), &binding)
         .await?;
 
     place
