@@ -36,7 +36,7 @@ export function AccountDialog({ onClose }: { onClose(): void }) {
   };
 
   if (!user) return null;
-  if (changing) return <ChangePassword email={user.email} onClose={() => setChanging(false)} />;
+  if (changing) return <ChangePassword email={user.email} onBack={() => setChanging(false)} onDone={onClose} />;
   if (asking) {
     return (
       <Dialog title="Sign out?" onClose={() => setAsking(false)}>

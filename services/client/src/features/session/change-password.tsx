@@ -8,7 +8,13 @@ import { useChangePasswordMutation } from "./session-api";
 
 const EMPTY = { current: "", next: "" };
 
-export function ChangePassword({ email, onClose }: { email: string; onClose(): void }) {
+interface Props {
+  email: string;
+  onBack(): void;
+  onDone(): void;
+}
+
+export function ChangePassword({ email, onBack, onDone }: Props) {
   const [values, setValues] = useState(EMPTY);
   const [change, { isLoading, isSuccess, error }] = useChangePasswordMutation();
   const problem = error as RequestError | undefined;
@@ -22,18 +28,18 @@ export function ChangePassword({ email, onClose }: { email: string; onClose(): v
 
   if (isSuccess) {
     return (
-      <Dialog title="Password changed" onClose={onClose}>
+      <Dialog title="Password changed" onClose={onDone}>
         <p role="status" className="text-sm text-muted">
           You stay signed in here. Every other device has been signed out.
         </p>
-        <button type="button" className="button-main mt-6 w-full" onClick={onClose}>
+        <button type="button" className="button-main mt-6 w-full" onClick={onDone}>
           Done
         </button>
       </Dialog>
     );
   }
   return (
-    <Dialog title="Change password" onClose={onClose}>
+    <Dialog title="Change password" onClose={onBack}>
       <form onSubmit={(event) => void submit(event)} noValidate className="space-y-5">
         {problem && <FormAlert>{sentence(problem)}</FormAlert>}
         {/* For password managers: whose password it is. */}
