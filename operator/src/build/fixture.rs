@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::ResourceRequirements;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde_json::{Value, json};
+use similar::TextDiff;
 
 use crate::crd::Scheduling;
 use crate::credentials::Credentials;
@@ -101,7 +102,9 @@ pub fn assert_built(out: &Resources, name: &str) {
         std::fs::write(&file, &built).expect("the snapshot can be written");
     }
     let expected = std::fs::read_to_string(&file).unwrap_or_default();
-    assert_eq!(built, expected, "see {}", file.display());
+    let diff = TextDiff::from_lines(&expected, &built);
+    let diff = diff.unified_diff().header(name, "built").to_string();
+    assert!(diff.is_empty(), "{diff}UPDATE_SNAPSHOTS=1 accepts it");
 }
 
 fn objects(out: &Resources) -> Vec<Value> {
