@@ -7,9 +7,11 @@ pub use chat_local::cache;
 use chat_local::kill_leftovers;
 use chat_local::process::PidFile;
 
-/// The root of the checkout.
+/// The root of the checkout. Cargo says at run time which one: two that share a target
+/// folder share this program.
 pub fn root() -> PathBuf {
-    let manifest = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let manifest = std::env::var_os("CARGO_MANIFEST_DIR")
+        .map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
     manifest
         .ancestors()
         .nth(2)

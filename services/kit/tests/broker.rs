@@ -6,12 +6,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use chat_events::topology::{self, Exchange, Queue};
-use chat_events::{ClientId, ConversationId, Event, MessageSent, Recorded, Service, UserId};
-use chat_kit::broker::{Broker, HandleError, Publisher};
+use chat_events::{
+    ClientId, ConversationId, Envelope, Event, MessageSent, Recorded, Service, SessionId,
+    SessionRevoked, UserId,
+};
+use chat_kit::broker::{Broker, HandleError, PodEvent, Publisher};
 use chat_kit::config::BrokerArgs;
 use chat_kit::health::Readiness;
 use chat_local::testing::TestCluster;
-use lapin::options::{BasicGetOptions, BasicPublishOptions, QueueDeleteOptions};
+use lapin::options::{
+    BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeleteOptions,
+};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -268,6 +273,67 @@ async fn a_consumer_that_is_asked_to_stop_hands_its_queue_over_in_order() {
         assert!(n <= highest + 1, "{n} came before {}", highest + 1);
         highest = highest.max(n);
     }
+}
+
+#[tokio::test]
+async fn a_pod_is_told_when_its_full_queue_has_lost_events_and_hears_the_later_ones() {
+    const MORE_THAN_FIT: usize = 21_000;
+    let harness = Harness::start().await;
+    let (seen, mut events) = mpsc::channel(1);
+    let (broker, stop) = (harness.broker("hears"), harness.stop.clone());
+    tokio::spawn(async move {
+        broker
+            .consume_pod_queue(Service::Messages, "test", &stop, |event| {
+                let seen = seen.clone();
+                async move {
+                    let _ = seen.send(event).await;
+                }
+            })
+            .await;
+    });
+    let mut next = async || {
+        let event = tokio::time::timeout(DEADLINE, events.recv()).await;
+        event.expect("in time").expect("the pod listens")
+    };
+    assert!(matches!(next().await, PodEvent::Subscribed));
+
+    let channel = harness.broker("floods").channel().await;
+    let revoked = Event::SessionRevoked(SessionRevoked {
+        session_id: SessionId::generate(),
+        user_id: UserId::generate(),
+        until: jiff::Timestamp::now(),
+    });
+    let (exchange, key) = (revoked.exchange(), revoked.routing_key());
+    let body = Envelope::new(vec![Recorded::new(revoked, None)]);
+    let body = serde_json::to_vec(&body).expect("JSON");
+    channel
+        .confirm_select(ConfirmSelectOptions::default())
+        .await
+        .expect("confirms");
+    let publish = async |count| {
+        for _ in 0..count {
+            let (exchange, key) = (exchange.name().into(), key.as_str().into());
+            let options = BasicPublishOptions::default();
+            let sent = channel.basic_publish(exchange, key, options, &body, Default::default());
+            drop(sent.await.expect("sent"));
+        }
+        channel.wait_for_confirms().await.expect("confirmed");
+    };
+    // The pod takes nothing until the broker has them all.
+    publish(MORE_THAN_FIT).await;
+    let mut heard = 0;
+    loop {
+        match next().await {
+            PodEvent::Events(events) => heard += events.len(),
+            PodEvent::Lost => break,
+            PodEvent::Subscribed => panic!("nothing was lost before"),
+        }
+    }
+    assert!(heard < MORE_THAN_FIT, "{heard}");
+    assert!(matches!(next().await, PodEvent::Subscribed));
+
+    publish(1).await;
+    while !matches!(next().await, PodEvent::Events(_)) {}
 }
 
 /// Waits for the first letter in the queue's dead-letter queue.

@@ -2,7 +2,9 @@
 
 use chat_events::Service;
 use chat_events::topology::{self, Exchange, Queue};
-use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::options::{
+    BasicGetOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
+};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Channel, ExchangeKind};
 
@@ -67,43 +69,74 @@ pub(super) async fn declare_queue(channel: &Channel, queue: &Queue) -> lapin::Re
     bind(channel, &dead, Exchange::DeadLetter, &queue.name).await
 }
 
-/// Declares a queue for this pod alone, and returns its name.
-pub(super) async fn declare_pod_queue(
-    channel: &Channel,
-    service: Service,
-    pod: &str,
-) -> lapin::Result<ShortString> {
-    // A name of its own each time: the broker may still hold the old one.
-    let queue: ShortString = format!(
-        "{}.{:08x}",
-        topology::pod_queue(service, pod),
-        rand::random::<u32>()
-    )
-    .into();
-    let mut arguments = FieldTable::default();
-    arguments.insert("x-max-length".into(), AMQPValue::LongInt(20_000));
-    arguments.insert("x-overflow".into(), text("drop-head"));
-    let options = QueueDeclareOptions {
-        exclusive: true,
-        auto_delete: true,
-        ..QueueDeclareOptions::default()
-    };
-    channel
-        .queue_declare(queue.clone(), options, arguments)
-        .await?;
-    bind_pod_queue(channel, service, &queue).await?;
-    Ok(queue)
+/// The queue of one pod alone.
+pub(super) struct PodQueue {
+    pub service: Service,
+    pub name: ShortString,
+    /// Keeps the last event that fell out of the queue when it was full.
+    pub overflow: ShortString,
 }
 
-pub(super) async fn bind_pod_queue(
-    channel: &Channel,
-    service: Service,
-    queue: &ShortString,
-) -> lapin::Result<()> {
-    for (exchange, key) in topology::pod_bindings(service) {
-        bind(channel, queue, *exchange, key).await?;
+impl PodQueue {
+    /// With a name of its own each time: the broker may still hold the old one.
+    pub fn new(service: Service, pod: &str) -> Self {
+        let pod = topology::pod_queue(service, pod);
+        let name = format!("{pod}.{:08x}", rand::random::<u32>());
+        Self {
+            service,
+            overflow: format!("{name}.overflow").into(),
+            name: name.into(),
+        }
     }
-    Ok(())
+
+    pub async fn declare(&self, channel: &Channel) -> lapin::Result<()> {
+        let exclusive = QueueDeclareOptions {
+            exclusive: true,
+            ..QueueDeclareOptions::default()
+        };
+        let mut one = FieldTable::default();
+        one.insert("x-max-length".into(), AMQPValue::LongInt(1));
+        // Nobody consumes it: it is looked into, and goes when nobody does any more.
+        one.insert("x-expires".into(), AMQPValue::LongInt(60_000));
+        channel
+            .queue_declare(self.overflow.clone(), exclusive, one)
+            .await?;
+
+        let mut bounded = FieldTable::default();
+        bounded.insert("x-max-length".into(), AMQPValue::LongInt(20_000));
+        bounded.insert("x-overflow".into(), text("drop-head"));
+        bounded.insert(
+            "x-dead-letter-exchange".into(),
+            text(Exchange::DeadLetter.name()),
+        );
+        bounded.insert(
+            "x-dead-letter-routing-key".into(),
+            text(self.overflow.as_str()),
+        );
+        let options = QueueDeclareOptions {
+            auto_delete: true,
+            ..exclusive
+        };
+        channel
+            .queue_declare(self.name.clone(), options, bounded)
+            .await?;
+        self.bind(channel).await
+    }
+
+    pub async fn bind(&self, channel: &Channel) -> lapin::Result<()> {
+        for (exchange, key) in topology::pod_bindings(self.service) {
+            bind(channel, &self.name, *exchange, key).await?;
+        }
+        let key = self.overflow.as_str();
+        bind(channel, &self.overflow, Exchange::DeadLetter, key).await
+    }
+
+    /// Whether events have fallen out of the full queue since the last look.
+    pub async fn has_overflowed(&self, channel: &Channel) -> lapin::Result<bool> {
+        let options = BasicGetOptions { no_ack: true };
+        let last = channel.basic_get(self.overflow.clone(), options).await?;
+        Ok(last.is_some())
+    }
 }
 
 async fn bind(

@@ -10,7 +10,7 @@ use tokio::time::{Instant, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::consume::{DECLARE_AGAIN, next_batch};
-use super::declare::{bind_pod_queue, declare_exchanges, declare_pod_queue};
+use super::declare::{PodQueue, declare_exchanges};
 use super::{ANSWER, Backoff, Broker, decode};
 use crate::metrics as names;
 
@@ -19,13 +19,14 @@ pub enum PodEvent {
     /// From now on events arrive; what happened before is to be fetched.
     Subscribed,
     Events(Arc<[Recorded]>),
-    /// The queue is gone, and with it an unknown number of events.
+    /// The queue is gone or was full, and an unknown number of events with it.
     Lost,
 }
 
 impl Broker {
     /// Feeds this pod's own queue to `handle` until `stop`. The queue is
-    /// exclusive and bounded: what it loses is fetched again after `Lost`.
+    /// exclusive and bounded: what it loses is fetched again after `Lost`, which comes
+    /// within [`DECLARE_AGAIN`] when it was full.
     pub async fn consume_pod_queue<F, Fut>(
         &self,
         service: Service,
@@ -42,13 +43,12 @@ impl Broker {
                 () = stop.cancelled() => return,
                 channel = self.channel() => channel,
             };
-            let subscribed = subscribe_pod(&channel, service, pod).await;
-            let lost = match subscribed {
-                Ok((queue, mut consumer)) => {
+            let queue = PodQueue::new(service, pod);
+            let lost = match subscribe_pod(&channel, &queue).await {
+                Ok(mut consumer) => {
                     backoff = Backoff::default();
                     handle(PodEvent::Subscribed).await;
-                    let declared = (service, &queue);
-                    let end = feed_pod(&channel, declared, &mut consumer, stop, &mut handle).await;
+                    let end = feed_pod(&channel, &queue, &mut consumer, stop, &mut handle).await;
                     if stop.is_cancelled() {
                         return;
                     }
@@ -71,7 +71,7 @@ impl Broker {
 
 async fn feed_pod<F, Fut>(
     channel: &Channel,
-    (service, queue): (Service, &ShortString),
+    queue: &PodQueue,
     consumer: &mut Consumer,
     stop: &CancellationToken,
     handle: &mut F,
@@ -87,7 +87,12 @@ where
             deliveries = next_batch(consumer, limits::BATCH_EVENTS) => deliveries?,
             _ = again.tick() => {
                 timeout(ANSWER, declare_exchanges(channel)).await??;
-                timeout(ANSWER, bind_pod_queue(channel, service, queue)).await??;
+                timeout(ANSWER, queue.bind(channel)).await??;
+                if timeout(ANSWER, queue.has_overflowed(channel)).await?? {
+                    tracing::warn!(queue = %queue.name, "the pod's queue was full");
+                    handle(PodEvent::Lost).await;
+                    handle(PodEvent::Subscribed).await;
+                }
                 continue;
             }
         };
@@ -111,20 +116,16 @@ where
     }
 }
 
-async fn subscribe_pod(
-    channel: &Channel,
-    service: Service,
-    pod: &str,
-) -> anyhow::Result<(ShortString, Consumer)> {
-    let queue = declare_pod_queue(channel, service, pod).await?;
+async fn subscribe_pod(channel: &Channel, queue: &PodQueue) -> anyhow::Result<Consumer> {
+    queue.declare(channel).await?;
     channel.basic_qos(300, BasicQosOptions::default()).await?;
     let consumer = channel
         .basic_consume(
-            queue.clone(),
+            queue.name.clone(),
             ShortString::default(),
             BasicConsumeOptions::default(),
             FieldTable::default(),
         )
         .await?;
-    Ok((queue, consumer))
+    Ok(consumer)
 }
