@@ -1,15 +1,12 @@
 //! From the log to what people see.
 
 use anyhow::Context;
-use chat_events::{
-    ClientFrame, ConversationId, Envelope, Event, Recorded, Service, Typing, UserId, topology,
-};
-use futures::future::try_join_all;
+use chat_events::topology::{self, Exchange};
+use chat_events::{ClientFrame, Service};
 use reqwest::Method;
 use serde_json::json;
 
 use super::stage::{SOON, Stage};
-use crate::history::Kind;
 use crate::{ChatSocket, await_until};
 
 /// People talk beside others on the same pod.
@@ -62,8 +59,8 @@ pub async fn away_for_a_while(stage: &mut Stage) -> anyhow::Result<()> {
     ben.await_connected().await
 }
 
-/// The pod's own queue is bounded. It overflows while the pod is frozen, and the
-/// newest entry is lost there.
+/// The exchange goes, and with it the way to the pod's own queue; the newest entry comes
+/// before the pod has bound it again.
 pub async fn last_push_lost(stage: &mut Stage) -> anyhow::Result<()> {
     const SAID: usize = 3;
     let (conversation, [one, _]) = stage.any_talk();
@@ -72,22 +69,13 @@ pub async fn last_push_lost(stage: &mut Stage) -> anyhow::Result<()> {
     stage.stored().await;
     let told = SAID * stage.people.len();
     noticed(stage, told).await?;
-    bound_pod_queues(stage).await?;
     let lock = "conversations in exclusive mode";
     let hold = stage.hold(Service::Messages, lock).await?;
     stage.clients[one].send(conversation, "the last one");
     stage.accepted().await?;
-    stage.recorder.fault("a frozen pod", Kind::Invoke);
-    let pod = stage.chat.pod(Service::SocketHandler, 0);
-    pod.pause().await;
-    // As much as the broker hands over at once, so that the rest waits in the queue.
-    try_join_all((0..6).map(|_| noise(stage, 60))).await?;
+    replace_exchange(stage).await?;
     hold.release().await?;
-    noticed(stage, told + 1).await?;
-    noise(stage, 5).await?;
-    pod.resume().await;
-    stage.recorder.fault("a frozen pod", Kind::Ok);
-    Ok(())
+    noticed(stage, told + 1).await
 }
 
 /// Whoever hears of an entry as the pods do has heard of so many.
@@ -102,36 +90,21 @@ async fn noticed(stage: &Stage, count: usize) -> anyhow::Result<()> {
     .await
 }
 
-/// To one event each.
-async fn bound_pod_queues(stage: &Stage) -> anyhow::Result<()> {
+/// The new one leads to the queues of the services alone.
+async fn replace_exchange(stage: &Stage) -> anyhow::Result<()> {
     let cluster = stage.chat.cluster();
-    let policy = json!({
-        "pattern": format!("^{}", topology::pod_queue(Service::SocketHandler, "")),
-        "definition": { "max-length": 1 },
-        "apply-to": "queues",
-    });
-    let path = format!("policies/{}/bounded", cluster.name);
-    let stores = &cluster.stores;
-    stores
-        .rabbitmq_api(Method::PUT, &path, Some(policy))
-        .await?;
+    let (stores, vhost) = (&cluster.stores, &cluster.name);
+    let exchange = Exchange::Message;
+    let path = format!("exchanges/{vhost}/{exchange}");
+    stores.rabbitmq_api(Method::DELETE, &path, None).await?;
+    let topic = json!({ "type": "topic", "durable": true });
+    stores.rabbitmq_api(Method::PUT, &path, Some(topic)).await?;
+    for queue in topology::queues() {
+        let path = format!("bindings/{vhost}/e/{exchange}/q/{}", queue.name);
+        for (_, key) in queue.bindings.iter().filter(|(of, _)| *of == exchange) {
+            let key = json!({ "routing_key": key });
+            stores.rabbitmq_api(Method::POST, &path, Some(key)).await?;
+        }
+    }
     Ok(())
-}
-
-/// Somebody types where nobody is.
-async fn noise(stage: &Stage, count: usize) -> anyhow::Result<()> {
-    let typing = Recorded::new(
-        Event::Typing(Typing {
-            conversation_id: ConversationId::generate(),
-            user_id: UserId::generate(),
-            active: true,
-        }),
-        None,
-    );
-    let (exchange, key) = (typing.event.exchange(), typing.event.routing_key());
-    let body = serde_json::to_vec(&Envelope::new(vec![typing]))?;
-    stage
-        .chat
-        .publish_bodies(exchange, &key, &vec![body; count])
-        .await
 }
