@@ -98,6 +98,8 @@ pub struct Identity {
 
 struct Inner {
     secure: bool,
+    /// auth has all keys itself; the others ask it.
+    is_auth: bool,
     validation: Validation,
     keys: RwLock<HashMap<String, DecodingKey>>,
     revoked: RwLock<HashMap<SessionId, Timestamp>>,
@@ -122,8 +124,19 @@ enum Refusal {
 }
 
 impl Identity {
-    /// Accepts nobody until it has keys.
+    /// Accepts nobody until it has the keys of auth.
     pub fn new(cluster: &str, secure_cookies: bool) -> Self {
+        Self::with(cluster, secure_cookies, false)
+    }
+
+    /// Of auth itself, which has nobody to ask.
+    pub fn of_auth(cluster: &str, secure_cookies: bool, keys: &JwkSet) -> Self {
+        let identity = Self::with(cluster, secure_cookies, true);
+        identity.set_keys(keys);
+        identity
+    }
+
+    fn with(cluster: &str, secure: bool, is_auth: bool) -> Self {
         let mut validation = Validation::new(Algorithm::EdDSA);
         validation.leeway = LEEWAY;
         validation.validate_nbf = true;
@@ -132,7 +145,8 @@ impl Identity {
         validation.set_required_spec_claims(&["exp", "nbf", "iss", "aud", "sub"]);
         Self {
             inner: Arc::new(Inner {
-                secure: secure_cookies,
+                secure,
+                is_auth,
                 validation,
                 keys: RwLock::default(),
                 revoked: RwLock::default(),
@@ -144,7 +158,7 @@ impl Identity {
     }
 
     /// Replaces the keys. Keys of another kind than EdDSA are left out.
-    pub fn set_keys(&self, set: &JwkSet) {
+    fn set_keys(&self, set: &JwkSet) {
         let keys = set
             .keys
             .iter()
@@ -202,8 +216,7 @@ impl Identity {
     async fn look_for(&self, kid: String) -> Result<(), Problem> {
         let mut looks = self.inner.looks.subscribe();
         let begun = looks.borrow_and_update().begun;
-        // auth itself has nobody to ask.
-        if begun == 0 || self.read_strange(&kid) {
+        if self.inner.is_auth || self.read_strange(&kid) {
             return Ok(());
         }
         self.inner.unknown_key.notify_one();

@@ -28,9 +28,8 @@ fn identity() -> Identity {
     let keys = json!({ "keys": [{
         "kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": KEY_ID, "x": x,
     }]});
-    let identity = Identity::new(CLUSTER, false);
-    identity.set_keys(&serde_json::from_value(keys).expect("a key set"));
-    identity
+    let keys = serde_json::from_value(keys).expect("a key set");
+    Identity::of_auth(CLUSTER, false, &keys)
 }
 
 fn header() -> Value {

@@ -25,9 +25,7 @@ fn key(seed: u8) -> EncodingKey {
 fn identity() -> Identity {
     let mut jwk = Jwk::from_encoding_key(&key(1), Algorithm::EdDSA).expect("a public key");
     jwk.common.key_id = Some("ours".into());
-    let identity = Identity::new("test", false);
-    identity.set_keys(&JwkSet { keys: vec![jwk] });
-    identity
+    Identity::of_auth("test", false, &JwkSet { keys: vec![jwk] })
 }
 
 fn header() -> Header {
@@ -190,12 +188,17 @@ async fn a_token_that_comes_before_its_key_waits_for_it() -> anyhow::Result<()> 
     let (seeds, asked) = (Arc::new(Mutex::new(vec![1])), Arc::default());
     let (url, auth) = publisher(Arc::clone(&seeds), Arc::clone(&asked)).await?;
     let (identity, stop) = (Identity::new("test", false), CancellationToken::new());
-    let part = Readiness::default().part("auth");
-    tokio::spawn(identity.clone().follow(url, part.clone(), stop.clone()));
-    while !part.is_ready() {
+    // The pod listens before it has heard from auth.
+    let first = tokio::spawn({
+        let identity = identity.clone();
+        async move { ask(&identity, 1).await.is_ok() }
+    });
+    while identity.inner.looks.receiver_count() == 0 {
         tokio::task::yield_now().await;
     }
-    assert!(ask(&identity, 1).await.is_ok());
+    let part = Readiness::default().part("auth");
+    tokio::spawn(identity.clone().follow(url, part, stop.clone()));
+    assert!(first.await?, "refused for want of any key");
     let before = asked.load(Ordering::SeqCst);
     seeds.lock().expect("seeds").push(2);
     assert!(ask(&identity, 2).await.is_ok());
