@@ -91,12 +91,9 @@ pub enum ServerFrame {
         /// Otherwise ask again after the last one.
         complete: bool,
     },
-    /// Pushes may be missing: fetch again, of one conversation or of all.
+    /// What is known of the conversation is void: fetch it again.
     #[serde(rename = "resync")]
-    Resync {
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        conversation_id: Option<ConversationId>,
-    },
+    Resync { conversation_id: ConversationId },
     /// The server is about to stop; reconnect after the delay.
     #[serde(rename = "going_away")]
     GoingAway { delay_ms: u64 },

@@ -3,9 +3,10 @@
 
 use std::fmt;
 
+use jiff::SignedDuration;
 use uuid::Uuid;
 
-use crate::limits::PARTITIONS;
+use crate::limits::{PARTITIONS, TYPING_INTERVAL};
 use crate::{Event, Service};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -231,6 +232,15 @@ impl Event {
     /// Hints may die with the broker and may reach nobody.
     pub const fn is_hint(&self) -> bool {
         matches!(self, Self::Typing(_) | Self::PresenceHint { .. })
+    }
+
+    /// How long after it happened the event may still be told, when there is an end to
+    /// that: whoever types on says so again.
+    pub const fn is_true_for(&self) -> Option<SignedDuration> {
+        match self {
+            Self::Typing(_) => Some(SignedDuration::from_secs(TYPING_INTERVAL.as_secs() as i64)),
+            _ => None,
+        }
     }
 
     /// Whether a broker with no queue for the event is a fault. Events for pods

@@ -172,7 +172,8 @@ fn encode(events: Vec<Recorded>) -> serde_json::Result<Bytes> {
     serde_json::to_vec(&Envelope::new(events)).map(Bytes::from)
 }
 
-/// 0.2 s doubling to 10 s, with jitter, for ever.
+/// 0.2 s doubling to 3 s, with jitter, for ever: whoever waits is back soon after the
+/// other side is.
 #[derive(Default)]
 pub struct Backoff {
     tries: u32,
@@ -180,7 +181,7 @@ pub struct Backoff {
 
 impl Backoff {
     pub async fn wait(&mut self) {
-        let ceiling = Duration::from_millis(200 << self.tries.min(6)).min(Duration::from_secs(10));
+        let ceiling = Duration::from_millis(200 << self.tries.min(4)).min(Duration::from_secs(3));
         self.tries += 1;
         tokio::time::sleep(ceiling.mul_f64(rand::random_range(0.5..1.0))).await;
     }

@@ -1,13 +1,17 @@
 //! Which of the things that we need are there: what `/readyz` says.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Notify;
 
 /// The parts that must be up before this process takes requests.
 #[derive(Clone, Default)]
 pub struct Readiness {
     parts: Arc<Mutex<BTreeMap<&'static str, Arc<AtomicBool>>>>,
+    changed: Arc<Notify>,
 }
 
 /// One part's state; starts as not ready.
@@ -15,6 +19,7 @@ pub struct Readiness {
 pub struct Part {
     name: &'static str,
     ready: Arc<AtomicBool>,
+    changed: Arc<Notify>,
 }
 
 impl Readiness {
@@ -24,7 +29,24 @@ impl Readiness {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(name, ready.clone());
-        Part { name, ready }
+        let changed = self.changed.clone();
+        Part {
+            name,
+            ready,
+            changed,
+        }
+    }
+
+    /// Comes back when every part is ready.
+    pub async fn all(&self) {
+        loop {
+            let mut changed = pin!(self.changed.notified());
+            changed.as_mut().enable();
+            if self.report().values().all(|ready| *ready) {
+                return;
+            }
+            changed.await;
+        }
     }
 
     /// Every part with its state, by name.
@@ -47,6 +69,7 @@ impl Part {
             } else {
                 tracing::warn!(part = self.name, "not ready");
             }
+            self.changed.notify_waiters();
         }
     }
 

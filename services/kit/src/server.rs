@@ -1,5 +1,8 @@
 //! A running service: its parts, its HTTP servers, and an orderly end.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -13,7 +16,7 @@ use chat_events::{Code, Event, Service, limits};
 use metrics_exporter_prometheus::PrometheusHandle;
 use sqlx::PgPool;
 use sqlx::migrate::Migrator;
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -37,6 +40,9 @@ pub use same_site::{has_origin_of, is_same_site};
 const REQUEST: Duration = Duration::from_secs(30);
 /// When requests and sockets have ended, publishers and consumers get this long.
 const LAST: Duration = Duration::from_secs(4);
+
+/// Connections that nobody has taken yet; the kernel may allow fewer.
+const BACKLOG: u32 = 1024;
 
 /// What all services are made of. Build the parts, then call [`Process::serve`].
 pub struct Process {
@@ -158,18 +164,27 @@ impl Process {
         });
     }
 
-    /// Serves until SIGTERM, then ends everything in order.
+    /// Serves from the moment when every part is ready, until SIGTERM; then ends
+    /// everything in order.
     pub async fn serve(self, router: Router, openapi: OpenApi) -> anyhow::Result<()> {
-        let admin = self.listen(self.http.admin_port).await?;
-        let public = self.listen(self.http.port).await?;
-        tracing::info!(address = %public.local_addr()?, "listening");
+        let admin = self.claim(self.http.admin_port)?.listen(BACKLOG)?;
+        let public = self.claim(self.http.port)?;
         let admin_stop = CancellationToken::new();
+        let listens = Arc::new(AtomicBool::new(false));
         self.tasks.spawn(connections::serve(
             admin,
-            self.admin_router(),
+            self.admin_router(listens.clone()),
             limits::HANDSHAKE,
             admin_stop.clone(),
         ));
+        // Who comes before is refused, and may go to another pod.
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            () = self.readiness.all() => {}
+        }
+        let public = public.listen(BACKLOG)?;
+        listens.store(true, Ordering::Release);
+        tracing::info!(address = %public.local_addr()?, "listening");
         let server = connections::serve(
             public,
             self.public_router(router, openapi),
@@ -200,13 +215,20 @@ impl Process {
         Ok(())
     }
 
-    async fn listen(&self, port: u16) -> anyhow::Result<TcpListener> {
-        TcpListener::bind((self.http.host, port))
-            .await
-            .with_context(|| format!("cannot listen on {}:{port}", self.http.host))
+    /// Nobody else can have the port, and nobody is heard yet.
+    fn claim(&self, port: u16) -> anyhow::Result<TcpSocket> {
+        let address = SocketAddr::new(self.http.host, port);
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4(),
+            SocketAddr::V6(_) => TcpSocket::new_v6(),
+        }?;
+        socket.set_reuseaddr(true)?;
+        let claimed = socket.bind(address);
+        claimed.with_context(|| format!("cannot listen on {address}"))?;
+        Ok(socket)
     }
 
-    fn admin_router(&self) -> Router {
+    fn admin_router(&self, listens: Arc<AtomicBool>) -> Router {
         let (readiness, stop) = (self.readiness.clone(), self.stop.clone());
         let prometheus = self.prometheus.clone();
         Router::new()
@@ -215,7 +237,8 @@ impl Process {
                 "/readyz",
                 get(async move || {
                     let mut parts = readiness.report();
-                    parts.insert("running", !stop.is_cancelled());
+                    let runs = listens.load(Ordering::Acquire) && !stop.is_cancelled();
+                    parts.insert("running", runs);
                     let ready = parts.values().all(|ready| *ready);
                     let status = if ready {
                         StatusCode::OK
@@ -232,7 +255,7 @@ impl Process {
         let base = format!("/api/{}", self.service.name());
         let docs =
             SwaggerUi::new(format!("{base}/docs")).url(format!("{base}/openapi.json"), openapi);
-        let origins: std::sync::Arc<[String]> = self.http.public_origins.clone().into();
+        let origins: Arc<[String]> = self.http.public_origins.clone().into();
         router
             .merge(docs)
             .fallback(async || Problem::not_found())

@@ -1,5 +1,5 @@
-//! This pod's own queue, and what to do after it was lost: every socket is told
-//! that pushes may be missing, once the pod itself is current again.
+//! This pod's own queue, and what to do after it was lost: once the pod itself is
+//! current again, a heartbeat tells every socket what it may have missed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -135,6 +135,6 @@ impl FanOut {
                 Err(AskError::NotFound | AskError::Unauthenticated) => break,
             }
         }
-        self.hub.resync(mailbox.peer.user);
+        self.hub.beat(mailbox.peer.user);
     }
 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use chat_events::{ConversationId, Event, LogEvent, Position, ServerFrame, SessionId, UserId};
 use chat_kit::identity::Authenticated;
 use chat_kit::planted::{self, Bug};
-use chat_kit::socket::{self, End, SocketArgs};
+use chat_kit::socket::{self, End, Item, SocketArgs};
 
 use crate::frame::item;
 use crate::messages::Positions;
@@ -249,11 +249,13 @@ impl Hub {
         sockets.next().cloned()
     }
 
-    /// Tells the user's sockets that pushes may be missing.
-    pub fn resync(&self, user: UserId) {
-        self.index().post(&[user], None, || ServerFrame::Resync {
-            conversation_id: None,
-        });
+    /// Tells the user's sockets at once where logs have got to: pushes may be missing.
+    pub fn beat(&self, user: UserId) {
+        let index = self.index();
+        let mailboxes = index.users.get(&user).map(|local| &local.mailboxes);
+        for mailbox in mailboxes.into_iter().flatten() {
+            mailbox.post(Item::Beat);
+        }
     }
 
     /// Takes no more sockets; returns those that are open.

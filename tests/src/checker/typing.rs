@@ -1,5 +1,6 @@
-//! I13: typing is told only of somebody who types, is shown for 6 s at most after
-//! it was told, and is stored nowhere.
+//! I13: typing is told only of somebody who types (within 30 s while something is
+//! broken: a frozen pod says later what it had heard), is shown for 6 s at most after it
+//! was told, and is stored nowhere.
 
 use std::collections::HashMap;
 
@@ -9,6 +10,7 @@ use crate::history::{At, ClientIx, Conversation, History, Level, UserIx};
 const BOUND: u64 = 6_000_000;
 /// A client that wants to look every second gets to it a little later.
 const SLACK: u64 = 1_000_000;
+const BROKEN: u64 = 30_000_000;
 
 pub fn check(history: &History) -> Verdict {
     let mut facts = 0;
@@ -32,7 +34,11 @@ fn typing(history: &History, conversation: &Conversation) -> Verdict {
             }
             Level::Heard if frame.active => {
                 let last = said.get(&frame.by);
-                if last.is_none_or(|last| last + BOUND + SLACK < frame.t) {
+                let late = |last: &u64| {
+                    let broken = history.faulty(*last, frame.t);
+                    last + (if broken { BROKEN } else { BOUND + SLACK }) < frame.t
+                };
+                if last.is_none_or(late) {
                     broken!(
                         "{} heard at {} that user {user} types in {id}; the last time the user said so was {}",
                         history.name(frame.client),

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::recording::Recording;
-use super::state::{Resync, State};
+use super::state::State;
 use crate::socket::{ChatSocket, Incoming, Refused};
 use crate::{Log, Person};
 
@@ -145,8 +145,8 @@ async fn session(
                     recording.hears(&frame);
                     let mut resync = None;
                     state.send_modify(|state| resync = state.apply(frame));
-                    if let Some(resync) = resync {
-                        fetch(person, state, resync).await?;
+                    if let Some(conversation) = resync {
+                        fetch(person, state, conversation).await?;
                     }
                 }
             },
@@ -258,28 +258,21 @@ impl UnderWay {
 async fn fetch(
     person: &Person,
     state: &watch::Sender<State>,
-    resync: Resync,
+    conversation: ConversationId,
 ) -> anyhow::Result<()> {
-    let conversations: Vec<_> = match resync {
-        Resync::Conversation(conversation) => vec![conversation],
-        Resync::Everything => state.borrow().logs.keys().copied().collect(),
-    };
-    for conversation in conversations {
-        loop {
-            let after = state.borrow().top(conversation);
-            let page = person
-                .get(&format!(
-                    "/api/messages/events?conversation={conversation}&after={after}"
-                ))
-                .await?
-                .expect(200)?;
-            let events: Vec<LogEvent> =
-                serde_json::from_value(page["events"].clone()).context("not a page of events")?;
-            state.send_modify(|state| events.into_iter().for_each(|event| state.log(event)));
-            if page["complete"] != false {
-                break;
-            }
+    loop {
+        let after = state.borrow().top(conversation);
+        let page = person
+            .get(&format!(
+                "/api/messages/events?conversation={conversation}&after={after}"
+            ))
+            .await?
+            .expect(200)?;
+        let events: Vec<LogEvent> =
+            serde_json::from_value(page["events"].clone()).context("not a page of events")?;
+        state.send_modify(|state| events.into_iter().for_each(|event| state.log(event)));
+        if page["complete"] != false {
+            return Ok(());
         }
     }
-    Ok(())
 }

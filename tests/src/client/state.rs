@@ -57,7 +57,7 @@ pub struct State {
 
 impl State {
     /// Whether the frame asks for a fetch over HTTP, and of what.
-    pub fn apply(&mut self, frame: ServerFrame) -> Option<Resync> {
+    pub fn apply(&mut self, frame: ServerFrame) -> Option<ConversationId> {
         match frame {
             ServerFrame::Hello {
                 epoch,
@@ -117,17 +117,9 @@ impl State {
                 self.logs.entry(conversation_id).or_default();
             }
             // What is known may be of a past that a backup has undone.
-            ServerFrame::Resync {
-                conversation_id: Some(id),
-            } => {
-                self.logs.entry(id).or_default().forget();
-                return Some(Resync::Conversation(id));
-            }
-            ServerFrame::Resync {
-                conversation_id: None,
-            } => {
-                self.logs.values_mut().for_each(Log::forget);
-                return Some(Resync::Everything);
+            ServerFrame::Resync { conversation_id } => {
+                self.logs.entry(conversation_id).or_default().forget();
+                return Some(conversation_id);
             }
             ServerFrame::GoingAway { .. } => {}
         }
@@ -212,10 +204,4 @@ impl State {
             self.refused,
         )
     }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Resync {
-    Everything,
-    Conversation(ConversationId),
 }

@@ -131,7 +131,7 @@ fn server(kind: Server) -> BoxedStrategy<ServerFrame> {
                 complete,
             })
             .boxed(),
-        Server::Resync => prop::option::of(id())
+        Server::Resync => id()
             .prop_map(|conversation_id| ServerFrame::Resync { conversation_id })
             .boxed(),
         Server::GoingAway => any::<u64>()

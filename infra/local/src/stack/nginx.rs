@@ -125,15 +125,10 @@ http {
 
     fn upstream(&self, out: &mut String, service: Service, ports: &[u16]) {
         let _ = writeln!(out, "  upstream {} {{", service.name());
-        let is_socket = |route: &Route| route.socket && route.backend == Backend::Service(service);
-        // A pod that failed gets one request in two seconds until one has ended well. A
-        // socket does not end: its pod is asked every time.
-        let fails = u8::from(!ROUTES.iter().any(is_socket));
+        // Every pod is asked every time: to be refused costs nothing, and a pod that was
+        // just started may be the only one.
         for port in ports {
-            let _ = writeln!(
-                out,
-                "    server 127.0.0.1:{port} max_fails={fails} fail_timeout=2s;"
-            );
+            let _ = writeln!(out, "    server 127.0.0.1:{port} max_fails=0;");
         }
         out.push_str("    keepalive 32;\n  }\n");
     }

@@ -126,11 +126,10 @@ test("a heartbeat that agrees asks for nothing", () => {
   expect(one.other).toEqual([]);
 });
 
-test("resync drops what is known, of one conversation or of all", () => {
+test("resync drops what is known of a conversation", () => {
   const one = client(5);
   one.hears({ type: "resync", conversation_id: ID });
-  one.hears({ type: "resync" });
-  expect(one.other).toEqual([{ do: "refetch", conversation: ID }, { do: "refetch-everything" }]);
+  expect(one.other).toEqual([{ do: "refetch", conversation: ID }]);
 });
 
 test("another epoch makes everything known void", () => {

@@ -50,7 +50,6 @@ export function receive(
     case "resumed":
       return resumed(protocol, top, frame.conversation_id, frame.events, frame.complete);
     case "resync": {
-      if (!frame.conversation_id) return [{ ...protocol, resuming: {} }, [{ do: "refetch-everything" }]];
       const resuming = without(protocol.resuming, frame.conversation_id);
       return [{ ...protocol, resuming }, [{ do: "refetch", conversation: frame.conversation_id }]];
     }

@@ -11,6 +11,7 @@ use chat_events::topology::Exchange;
 use chat_events::{Recorded, limits};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use jiff::Timestamp;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{BasicProperties, Channel, Confirmation};
 use tokio::sync::{mpsc, oneshot};
@@ -62,6 +63,12 @@ impl Outgoing {
             span
         });
         (Self { event, done, span }, confirmed)
+    }
+
+    /// It waited for the broker so long that it is no longer true.
+    fn is_stale(&self, now: Timestamp) -> bool {
+        let life = self.event.event.is_true_for();
+        life.is_some_and(|life| now.duration_since(self.event.at) > life)
     }
 
     /// Tells the publisher that the event is safe.
@@ -263,6 +270,9 @@ impl Worker {
             let Some(outgoing) = waiting.queue.pop_front() else {
                 break;
             };
+            if outgoing.is_stale(Timestamp::now()) {
+                continue;
+            }
             size += serde_json::to_vec(&outgoing.event)?.len();
             waiting.sent.push(outgoing);
         }
@@ -354,5 +364,36 @@ impl Worker {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chat_events::limits::TYPING_INTERVAL;
+    use chat_events::{ConversationId, Event, Recorded, Typing, UserId};
+
+    use super::Outgoing;
+
+    #[test]
+    fn typing_is_not_told_any_more_when_the_broker_was_away_for_longer_than_it_lasts() {
+        let typing = |active| {
+            let (conversation_id, user_id) = (ConversationId::generate(), UserId::generate());
+            let event = Event::Typing(Typing {
+                conversation_id,
+                user_id,
+                active,
+            });
+            Outgoing::new(Recorded::new(event, None)).0
+        };
+        for outgoing in [true, false].map(typing) {
+            let at = outgoing.event.at;
+            assert!(!outgoing.is_stale(at + TYPING_INTERVAL));
+            assert!(outgoing.is_stale(at + 2 * TYPING_INTERVAL));
+        }
+        let message = Event::UserDeleted {
+            user_id: UserId::generate(),
+        };
+        let (message, _) = Outgoing::new(Recorded::new(message, None));
+        assert!(!message.is_stale(message.event.at + 1_000 * TYPING_INTERVAL));
     }
 }

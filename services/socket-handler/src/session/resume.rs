@@ -19,9 +19,7 @@ pub fn resumed(
 ) -> ServerFrame {
     match events {
         // The client knows more than there is: what it knows is void.
-        Ok(events) if events.seq < after => ServerFrame::Resync {
-            conversation_id: Some(conversation_id),
-        },
+        Ok(events) if events.seq < after => ServerFrame::Resync { conversation_id },
         Ok(mut events) => {
             let count = fitting(&events.events);
             let complete = events.complete && count == events.events.len();
@@ -34,9 +32,7 @@ pub fn resumed(
             }
         }
         // All or nothing; over HTTP the client learns what there is.
-        Err(AskError::NotFound) => ServerFrame::Resync {
-            conversation_id: Some(conversation_id),
-        },
+        Err(AskError::NotFound) => ServerFrame::Resync { conversation_id },
         Err(AskError::Unauthenticated) => later(Code::Unauthenticated, None),
         Err(AskError::Unavailable(error)) => {
             tracing::warn!(

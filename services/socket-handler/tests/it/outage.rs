@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::world::{World, until};
 
 #[tokio::test]
-async fn sockets_outlive_the_broker_and_are_told_to_look_again() -> anyhow::Result<()> {
+async fn sockets_outlive_the_broker_and_are_told_what_they_missed() -> anyhow::Result<()> {
     let (stores, world) = World::with_own_stores().await?;
     let pod = world.pod().await?;
     let [ann, bob] = ["ann", "bob"].map(|name| world.neighbours.person(name));
@@ -22,12 +22,18 @@ async fn sockets_outlive_the_broker_and_are_told_to_look_again() -> anyhow::Resu
         (&error["code"], &error["client_id"]),
         (&json!("unavailable"), &json!(id))
     );
+    let missed = ClientId::generate();
+    world.keep(conversation, &bob, missed, "while it was away")?;
     stores.rabbitmq.start().await?;
     // What was stored meanwhile reaches the index, not only the client.
     until("the pod is ready", async || pod.is_ready().await).await?;
+    let mut positions = json!([]);
+    while positions == json!([]) {
+        positions = socket.await_frame("heartbeat").await?["positions"].take();
+    }
     assert_eq!(
-        socket.await_frame("resync").await?,
-        json!({"type": "resync"})
+        positions,
+        json!([{"conversation_id": conversation, "seq": 1}])
     );
     let id = socket.create(conversation, "again").await?;
     assert_eq!(
@@ -35,7 +41,7 @@ async fn sockets_outlive_the_broker_and_are_told_to_look_again() -> anyhow::Resu
         json!({"type": "accepted", "client_id": id})
     );
     world.store(conversation, &ann, id, "again").await?;
-    assert_eq!(socket.await_frame("message.stored").await?["seq"], 1);
+    assert_eq!(socket.await_frame("message.stored").await?["seq"], 2);
     Ok(())
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use chat_events::{
-    ClientId, ConversationId, Event, LogEvent, MessageId, MessageView, Recorded, Service, limits,
-    topology,
+    ClientId, ConversationId, Event, LogEvent, MessageId, MessageView, Recorded, Service, UserId,
+    limits, topology,
 };
 use chat_kit::broker::{Broker, Publisher};
 use chat_kit::config::BrokerArgs;
@@ -148,33 +148,50 @@ impl World {
         client_id: ClientId,
         content: &str,
     ) -> anyhow::Result<i64> {
-        let (members, entry) = {
-            let mut known = self.neighbours.known();
-            let conversation = known
-                .conversations
-                .get_mut(&conversation_id)
-                .context("no such conversation")?;
-            let seq = i64::try_from(conversation.log.len())? + 1;
-            let entry = LogEvent::Message {
-                conversation_id,
-                seq,
-                message: MessageView {
-                    id: MessageId::generate(),
-                    conversation_id,
-                    seq,
-                    sender_id: sender.id,
-                    client_id,
-                    content: content.to_owned(),
-                    created_at: Timestamp::now(),
-                },
-            };
-            conversation.log.push(entry.clone());
-            (conversation.members.clone(), entry)
-        };
-        let seq = entry.seq();
+        let entry = self.keep(conversation_id, sender, client_id, content)?;
+        let (members, seq) = (self.members(conversation_id)?, entry.seq());
         self.publish(Event::MessageStored { members, entry })
             .await?;
         Ok(seq)
+    }
+
+    /// The message is stored, and no pod hears of it.
+    pub fn keep(
+        &self,
+        conversation_id: ConversationId,
+        sender: &Person,
+        client_id: ClientId,
+        content: &str,
+    ) -> anyhow::Result<LogEvent> {
+        let mut known = self.neighbours.known();
+        let conversations = &mut known.conversations;
+        let conversation = conversations.get_mut(&conversation_id);
+        let log = &mut conversation.context("no such conversation")?.log;
+        let seq = i64::try_from(log.len())? + 1;
+        let entry = LogEvent::Message {
+            conversation_id,
+            seq,
+            message: MessageView {
+                id: MessageId::generate(),
+                conversation_id,
+                seq,
+                sender_id: sender.id,
+                client_id,
+                content: content.to_owned(),
+                created_at: Timestamp::now(),
+            },
+        };
+        log.push(entry.clone());
+        Ok(entry)
+    }
+
+    fn members(&self, conversation: ConversationId) -> anyhow::Result<Vec<UserId>> {
+        let known = self.neighbours.known();
+        let conversation = known.conversations.get(&conversation);
+        Ok(conversation
+            .context("no such conversation")?
+            .members
+            .clone())
     }
 }
 

@@ -13,7 +13,7 @@ use proptest::sample::Index;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::{Outgoing, Resync, State, TYPING};
+use super::{Outgoing, State, TYPING};
 
 const ME: UserId = UserId(Uuid::from_u128(1));
 const PEER: UserId = UserId(Uuid::from_u128(2));
@@ -307,13 +307,9 @@ impl Server {
                 // A database that was restored and goes on under its old name:
                 // the client knows more than there is.
                 self.lose(id, pick);
-                let everything = pick.index(2) == 0;
-                if everything {
-                    self.go_on(pick);
-                }
                 self.store(id, pick);
                 ServerFrame::Resync {
-                    conversation_id: (!everything).then_some(id),
+                    conversation_id: id,
                 }
             }
             Kind::GoingAway => ServerFrame::GoingAway { delay_ms: 1 },
@@ -402,13 +398,7 @@ impl Server {
     /// One frame, and everything that the client then asks for. How often it asked.
     fn hears(&self, client: &mut State, frame: ServerFrame) -> usize {
         let mut asked = 0;
-        let fetch = client.apply(frame);
-        let wanted: Vec<ConversationId> = match fetch {
-            None => Vec::new(),
-            Some(Resync::Conversation(id)) => vec![id],
-            Some(Resync::Everything) => client.logs.keys().copied().collect(),
-        };
-        for id in wanted {
+        if let Some(id) = client.apply(frame) {
             asked += 1;
             let after = client.top(id) as usize;
             for event in self.logs[&id].iter().skip(after) {

@@ -292,7 +292,7 @@ export type ServerFrame =
       type: "resumed";
     }
   | {
-      conversation_id?: ConversationId | null;
+      conversation_id: ConversationId;
       type: "resync";
     }
   | {

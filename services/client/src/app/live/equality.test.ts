@@ -54,9 +54,7 @@ const HAPPENINGS: Record<ServerFrame["type"], Happening> = {
     // A database that was restored and goes on under its old name.
     chat.lose(id, pick);
     chat.store(id, pick);
-    if (pick(2) === 0) return [{ type: "resync", conversation_id: id }];
-    chat.goOn(pick);
-    return [{ type: "resync" }];
+    return [{ type: "resync", conversation_id: id }];
   },
   going_away: () => [{ type: "going_away", delay_ms: 1 }],
   "message.stored": (chat, pick) => [chat.store(chat.one(pick), pick)],
