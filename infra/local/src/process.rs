@@ -190,11 +190,7 @@ impl Process {
     /// all of them: PostgreSQL's children have groups of their own, and while
     /// one lives, the data folder is in use.
     pub async fn kill(&self) -> Result<()> {
-        let children = children(self.pid);
-        let _ = killpg(self.pid, Signal::SIGKILL);
-        for child in &children {
-            let _ = nix::sys::signal::kill(*child, Signal::SIGKILL);
-        }
+        let children = kill_at_once(self.pid);
         let all_ended = async {
             self.ended().await;
             while children.iter().any(|child| is_there(*child)) {
@@ -221,6 +217,18 @@ impl Process {
             let _ = nix::sys::signal::kill(self.pid, signal);
         }
     }
+}
+
+/// SIGKILL to the group and to the children, which are returned. A child that is paused
+/// would not hear of the end of its parent.
+fn kill_at_once(pid: Pid) -> Vec<Pid> {
+    // Without their parent, nobody knows any more whose they were.
+    let children = children(pid);
+    let _ = killpg(pid, Signal::SIGKILL);
+    for child in &children {
+        let _ = nix::sys::signal::kill(*child, Signal::SIGKILL);
+    }
+    children
 }
 
 /// The children of a process, where the system has `/proc`.
@@ -252,7 +260,7 @@ fn is_there(pid: Pid) -> bool {
 impl Drop for Process {
     fn drop(&mut self) {
         if self.exit_status().is_none() {
-            let _ = killpg(self.pid, Signal::SIGKILL);
+            kill_at_once(self.pid);
             let _ = std::fs::remove_file(&self.pid_file);
             // Nothing survives SIGKILL for long, and whoever removes its folder
             // next should not meet it.
@@ -298,9 +306,13 @@ impl PidFile {
         self.started.is_some() && start_time(self.pid) == self.started
     }
 
-    /// Kills the process and its group if it is still the one we started.
+    /// Kills the process, its group and its children if it is still the one we started.
     pub fn kill(&self) -> bool {
-        self.is_alive() && killpg(Pid::from_raw(self.pid), Signal::SIGKILL).is_ok()
+        let alive = self.is_alive();
+        if alive {
+            kill_at_once(Pid::from_raw(self.pid));
+        }
+        alive
     }
 }
 
@@ -342,4 +354,59 @@ pub async fn run(program: &Program, what: &str) -> Result<String> {
         "{what} failed: {}",
         last.unwrap_or("it gave no reason").trim()
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use nix::sys::signal::{Signal, kill};
+
+    use super::{PidFile, Process, Program, children, is_there};
+
+    /// A server whose child has a session of its own and is paused, as those of
+    /// PostgreSQL may be.
+    async fn with_a_paused_child(name: &str) -> anyhow::Result<(Process, nix::unistd::Pid)> {
+        let folder = std::env::temp_dir().join(format!("process-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder)?;
+        let program = Program::new("/bin/sh", &folder)
+            .arg("-c")
+            .arg("setsid sleep 600 & wait");
+        let (log, pid_file) = (folder.join("log"), folder.join("pid"));
+        let process = Process::spawn(&program, &log, &pid_file).await?;
+        std::fs::remove_dir_all(&folder)?;
+        let child = loop {
+            if let [child] = children(process.pid)[..]
+                && nix::unistd::getpgid(Some(child))? == child
+            {
+                break child;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        };
+        kill(child, Signal::SIGSTOP)?;
+        Ok((process, child))
+    }
+
+    async fn ends(child: nix::unistd::Pid) -> anyhow::Result<()> {
+        let ended = async {
+            while is_there(child) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        Ok(tokio::time::timeout(Duration::from_secs(10), ended).await?)
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_dropped_takes_its_paused_children_along() -> anyhow::Result<()> {
+        let (process, child) = with_a_paused_child("dropped").await?;
+        drop(process);
+        ends(child).await
+    }
+
+    #[tokio::test]
+    async fn what_a_pid_file_names_takes_its_paused_children_along() -> anyhow::Result<()> {
+        let (process, child) = with_a_paused_child("named").await?;
+        assert!(PidFile::of(process.pid).kill());
+        ends(child).await
+    }
 }

@@ -1,13 +1,15 @@
 //! `cargo xtask chaos`: the chat under load while it is broken, and a verdict.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, ExitStatus};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use chat_events::Service;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::steps::{self, say, timed};
-use crate::{files, packages, tools};
+use crate::{files, packages, signals, tools};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -32,7 +34,7 @@ pub struct Args {
     #[arg(long, conflicts_with_all = ["minutes", "schedule"])]
     long: bool,
     /// Put the table of results into docs/reliability.md when the run is clean.
-    #[arg(long)]
+    #[arg(long, requires = "long")]
     write: bool,
     /// Keep the histories of clean rounds as well.
     #[arg(long)]
@@ -44,14 +46,20 @@ pub struct Args {
 
 const LONG: f64 = 60.0;
 const ROUND: f64 = 5.0;
+/// With which `tests/examples/chaos.rs` ends when a promise was broken.
+const BROKEN: i32 = 3;
 const BEGIN: &str = "<!-- chaos: written by `cargo xtask chaos --write` -->\n";
 const END: &str = "<!-- chaos: end -->";
 
 pub async fn run(args: Args) -> Result<ExitCode> {
     packages::install(&packages::STORES)?;
     if args.planted {
-        return hunt();
+        return hunt().await;
     }
+    ensure!(
+        args.minutes > 0.0 && args.rate > 0.0,
+        "--minutes and --rate must be more than 0."
+    );
     build().await?;
     let minutes = if args.long { LONG } else { args.minutes };
     // A schedule is of one round.
@@ -83,12 +91,13 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     if args.keep {
         chaos.arg("--keep");
     }
-    let status = chaos.status().context("the program did not start")?;
-    if !status.success() {
-        say(&format!("  a promise was broken: see {}", folder.display()));
-        return Ok(ExitCode::FAILURE);
+    let status = to_its_end(chaos).await?;
+    let folder_name = folder.display();
+    match status.code() {
+        Some(0) => say("  every promise was kept"),
+        Some(BROKEN) => bail!("a promise was broken: see {folder_name}"),
+        _ => bail!("the run did not come to its end ({status}): see {folder_name}"),
     }
-    say("  every promise was kept");
     if args.write {
         write_table(&folder)?;
     }
@@ -96,19 +105,33 @@ pub async fn run(args: Args) -> Result<ExitCode> {
 }
 
 /// All of `tests/tests/chaos_planted_bugs.rs`, one after the other.
-fn hunt() -> Result<ExitCode> {
-    let status = Command::new(tools::NEXTEST.install()?)
+async fn hunt() -> Result<ExitCode> {
+    let mut nextest = Command::new(tools::NEXTEST.install()?);
+    nextest
         .args(["nextest", "run", "--profile", "xtask", "--no-capture"])
         .args(["--package", "chat-e2e", "--test", "chaos_planted_bugs"])
         .current_dir(files::root())
-        .env("CARGO_TARGET_DIR", files::target())
-        .status()
-        .context("nextest did not start")?;
-    Ok(if status.success() {
+        .env("CARGO_TARGET_DIR", files::target());
+    Ok(if to_its_end(nextest).await?.success() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Whoever is asked to stop asks the program as well, and waits: it has servers to end.
+async fn to_its_end(program: Command) -> Result<ExitStatus> {
+    let stopping = signals::stop_requested()?;
+    let name = program.get_program().to_string_lossy().into_owned();
+    let mut child = tokio::process::Command::from(program)
+        .spawn()
+        .with_context(|| format!("cannot start {name}"))?;
+    let pid = child.id().context("it has ended already")?;
+    tokio::select! {
+        status = child.wait() => return Ok(status?),
+        () = stopping.cancelled() => kill(Pid::from_raw(pid.cast_signed()), Signal::SIGTERM)?,
+    }
+    Ok(child.wait().await?)
 }
 
 async fn build() -> Result<()> {
