@@ -14,15 +14,19 @@ pub struct Report {
 }
 
 impl Report {
-    /// Adds the report in `file`; the runner is part of the names.
+    /// Adds the report in `file`; the runner is part of the names. One that cannot be
+    /// read counts as a failure: nobody knows how many are in it.
     pub fn add(&mut self, runner: &str, file: &Path) -> Result<()> {
-        let text = std::fs::read_to_string(file)
-            .with_context(|| format!("{runner} left no report in {}", file.display()))?;
-        self.add_text(runner, &text)
+        let added = std::fs::read_to_string(file)
+            .with_context(|| format!("{runner} left no report in {}", file.display()))
+            .and_then(|text| self.add_text(runner, &text));
+        self.failed += usize::from(added.is_err());
+        added
     }
 
     fn add_text(&mut self, runner: &str, text: &str) -> Result<()> {
-        let document = roxmltree::Document::parse(text)
+        let text = without_controls(text);
+        let document = roxmltree::Document::parse(&text)
             .with_context(|| format!("the report of {runner} is not XML"))?;
         for case in document
             .descendants()
@@ -53,8 +57,16 @@ impl Report {
     }
 }
 
+/// Node writes the colours of a failure as they are, which XML does not allow.
+fn without_controls(text: &str) -> String {
+    let allowed = |letter: &char| *letter >= ' ' || matches!(letter, '\t' | '\n' | '\r');
+    text.chars().filter(allowed).collect()
+}
+
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::Report;
 
     #[test]
@@ -68,5 +80,21 @@ mod tests {
         report.add_text("any", text).expect("a report");
         assert_eq!((report.passed, report.failed, report.skipped), (1, 1, 1));
         assert_eq!(report.slowest(1)[0].0, "any: slow");
+    }
+
+    #[test]
+    fn a_failure_in_colours_is_counted() {
+        let mut report = Report::default();
+        let text = "<testsuite><testcase name='red'>\
+            <failure message='\u{1b}[31mnot equal\u{1b}[39m'/></testcase></testsuite>";
+        report.add_text("node", text).expect("a report");
+        assert_eq!((report.passed, report.failed), (0, 1));
+    }
+
+    #[test]
+    fn a_report_that_cannot_be_read_counts_as_a_failure() {
+        let mut report = Report::default();
+        assert!(report.add("any", Path::new("there/is/none")).is_err());
+        assert_eq!(report.failed, 1);
     }
 }

@@ -234,7 +234,7 @@ fn check_client(steps: &mut Steps, report: &mut Report, filter: Option<&str>) {
         arguments.extend(filter.into_iter().flat_map(|name| ["-t", name]));
         let outcome = npm::script(&client, "test", &arguments);
         let read = report.add("client", &file);
-        outcome.and(read)
+        both(outcome, read)
     });
 }
 
@@ -267,7 +267,7 @@ fn nextest(
             .envs(fuzzing),
     );
     let read = report.add("cargo", &file);
-    outcome.and(read)
+    both(outcome, read)
 }
 
 fn browser(servers: &Servers, filter: Option<&str>, report: &mut Report) -> Result<()> {
@@ -298,7 +298,7 @@ fn browser(servers: &Servers, filter: Option<&str>, report: &mut Report) -> Resu
     pages.sort();
     let outcome = steps::run(command.args(pages).envs(servers.variables()));
     let read = report.add("browser", &file);
-    outcome.and(read)
+    both(outcome, read)
 }
 
 fn finish(steps: &Steps, report: &Report, started: Instant) -> Result<ExitCode> {
@@ -319,6 +319,14 @@ fn finish(steps: &Steps, report: &Report, started: Instant) -> Result<ExitCode> 
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Neither error hides the other.
+fn both(outcome: Result<()>, read: Result<()>) -> Result<()> {
+    match (outcome, read) {
+        (Err(failed), Err(unread)) => bail!("{failed:#}; {unread:#}"),
+        (outcome, read) => outcome.and(read),
+    }
 }
 
 /// A report of an earlier run must not be taken for one of this run.
