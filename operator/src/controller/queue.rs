@@ -176,7 +176,8 @@ impl State {
         {
             return;
         }
-        if reason == Reason::Touched && self.rest(&chat) {
+        let waits = self.places.contains_key(&chat);
+        if reason == Reason::Touched && !waits && self.rest(&chat) {
             return;
         }
         let before = self.withdraw(&chat);

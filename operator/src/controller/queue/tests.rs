@@ -146,6 +146,19 @@ async fn an_edit_does_not_wait_for_the_end_of_a_rest() {
     assert_eq!(before.elapsed(), Duration::ZERO);
 }
 
+#[tokio::test(start_paused = true)]
+async fn one_that_waits_does_not_rest_besides() {
+    let queue = Queue::default();
+    queue.add(chat("a"), Reason::Edited);
+    next(&queue).await;
+    queue.done(&chat("a"), Outcome::Done);
+    queue.add(chat("a"), Reason::First);
+    queue.add(chat("a"), Reason::Touched);
+    assert_eq!(next(&queue).await, "a");
+    tokio::time::advance(2 * REST).await;
+    assert!(is_idle(&queue), "it never runs twice at a time");
+}
+
 #[tokio::test]
 async fn a_closed_queue_sends_every_worker_home() {
     let queue = Queue::default();
