@@ -29,8 +29,6 @@ pub struct Applied {
     pub conflicts: Vec<String>,
     /// Objects that must go before ours can come.
     pub waits: Vec<String>,
-    /// What somebody had set, and is as it should be again.
-    pub taken_back: Vec<TakenBack>,
     /// The objects that belong to the ChatCluster now, by kind and name.
     pub wanted: BTreeSet<Key>,
 }
@@ -38,12 +36,15 @@ pub struct Applied {
 /// Applies all objects, one kind after the other, and removes those that a
 /// former pass made and this one does not want. `known` is what the pass began
 /// with: of an object that went since, nothing is made anew from what was read of it.
+/// What somebody had set, and is as it should be again, is in `taken_back` also when
+/// the pass does not come to its end.
 pub async fn apply(
     client: &Client,
     children: &Children,
     chat: &Chat,
     known: &BTreeMap<Key, Child>,
     resources: Resources,
+    taken_back: &mut Vec<TakenBack>,
 ) -> Result<Applied, Error> {
     let (groups, held) = plan::in_order(resources)?;
     let mut applied = Applied::default();
@@ -56,16 +57,26 @@ pub async fn apply(
             .buffer_unordered(AT_ONCE)
             .collect()
             .await;
+        let mut failure = None;
         for outcome in outcomes {
-            match outcome? {
-                Outcome::Holds(taken_back) => applied.taken_back.extend(taken_back),
-                Outcome::Conflict(object) => applied.conflicts.push(object),
-                Outcome::Waits(object) => applied.waits.push(object),
+            match outcome {
+                Ok(Outcome::Holds(theirs)) => taken_back.extend(theirs),
+                Ok(Outcome::Conflict(object)) => applied.conflicts.push(object),
+                Ok(Outcome::Waits(object)) => applied.waits.push(object),
+                Err(error) => failure = failure.or(Some(error)),
             }
         }
+        if let Some(error) = failure {
+            return Err(error);
+        }
+        let is_source = group.iter().any(plan::is_source);
         applied
             .wanted
             .extend(group.into_iter().map(|it| (it.kind.name, it.name)));
+        // What was invented for them is kept nowhere: the next pass invents it anew.
+        if is_source && !(applied.conflicts.is_empty() && applied.waits.is_empty()) {
+            return Ok(applied);
+        }
     }
     applied.conflicts.sort();
     remove_orphans(client, chat, known, &applied.wanted, &held).await?;
@@ -128,4 +139,99 @@ async fn remove_orphans(
         send::delete(client, chat, kind, name, uid).await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::{ConfigMap, Service};
+    use kube::api::ObjectMeta;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::children::ChatRef;
+    use crate::controller::testing;
+
+    fn metadata() -> Value {
+        let controller = json!({
+            "apiVersion": "chatcluster.io/v1alpha1", "kind": "ChatCluster",
+            "name": "demo", "uid": "chat", "controller": true,
+        });
+        json!({
+            "name": "demo-web", "namespace": "n", "uid": "child", "resourceVersion": "5",
+            "labels": {
+                "app.kubernetes.io/managed-by": "chat-operator",
+                "app.kubernetes.io/instance": "demo",
+            },
+            "ownerReferences": [controller],
+        })
+    }
+
+    /// Of the two objects of one name, the ConfigMap has a field that somebody else has
+    /// set, and nobody may write the Service.
+    fn answer(path: &str, query: &str) -> (u16, Value) {
+        let refusal = |code: u16, reason: &str, cause: &str| {
+            let cause = json!({"reason": cause, "field": ".data.key", "message": "by kubectl"});
+            let details = json!({"causes": [cause]});
+            let status = json!({"status": "Failure", "message": "", "reason": reason, "code": code, "details": details});
+            (code, status)
+        };
+        if path.contains("/services/") {
+            return refusal(403, "Forbidden", "");
+        }
+        if query.contains("force=true") {
+            return (200, json!({"metadata": metadata()}));
+        }
+        refusal(409, "Conflict", "FieldManagerConflict")
+    }
+
+    #[tokio::test]
+    async fn what_was_taken_back_is_told_when_a_later_call_fails() {
+        let client = testing::client(|request| {
+            answer(request.uri().path(), request.uri().query().unwrap_or(""))
+        });
+        let key = ChatRef {
+            namespace: "n".into(),
+            name: "demo".into(),
+        };
+        let children = Children::default();
+        for kind in ["ConfigMap", "Service"] {
+            let object = serde_json::from_value(json!({"metadata": metadata()}));
+            let kind = kinds::by_name(kind).expect("a kind");
+            children.see(kind, &object.expect("an object"));
+        }
+        let named = || ObjectMeta {
+            name: Some("demo-web".into()),
+            ..ObjectMeta::default()
+        };
+        let resources = Resources {
+            config_maps: vec![ConfigMap {
+                metadata: named(),
+                ..ConfigMap::default()
+            }],
+            services: vec![Service {
+                metadata: named(),
+                ..Service::default()
+            }],
+            ..Resources::default()
+        };
+        let known = children.of(&key);
+        let chat = Chat {
+            key,
+            uid: "chat".into(),
+        };
+        let mut taken_back = Vec::new();
+        let applied = apply(
+            &client,
+            &children,
+            &chat,
+            &known,
+            resources,
+            &mut taken_back,
+        )
+        .await;
+        let error = applied.expect_err("nobody may write the Service");
+        assert!(error.to_string().contains("Service demo-web"), "{error}");
+        let told: Vec<_> = taken_back.into_iter().map(|it| it.what).collect();
+        assert_eq!(told, [".data.key (by kubectl)"]);
+    }
 }

@@ -259,23 +259,22 @@ async fn pass(context: &Context, key: &ChatRef) -> Result<Outcome, apply::Error>
         }
         (validated, resources)
     });
-    let mut applied = match &built {
+    let mut taken_back = Vec::new();
+    let applied = match &built {
         Ok((_, resources)) if !chat.spec.paused => {
             let chat = Chat {
                 key: key.clone(),
                 uid: chat.metadata.uid.clone().unwrap_or_default(),
             };
             let (client, children) = (&context.client, &context.children);
-            Some(apply(client, children, &chat, &before, resources.clone()).await)
+            let (resources, taken_back) = (resources.clone(), &mut taken_back);
+            Some(apply(client, children, &chat, &before, resources, taken_back).await)
         }
         _ => None,
     };
-    if let Some(Ok(applied)) = &mut applied {
-        for taken_back in applied.taken_back.drain(..) {
-            let chat = chat.object_ref(&());
-            let announcer = &context.announcer;
-            announcer.announce_taken_back(&chat, taken_back).await;
-        }
+    for taken_back in taken_back {
+        let (chat, announcer) = (chat.object_ref(&()), &context.announcer);
+        announcer.announce_taken_back(&chat, taken_back).await;
     }
     let mut again = follow_keys(context, key, &built, applied.as_ref());
     if let (Ok((validated, resources)), Some(Ok(applied))) = (&built, &applied) {
@@ -298,7 +297,9 @@ async fn pass(context: &Context, key: &ChatRef) -> Result<Outcome, apply::Error>
     }
 
     let (now, all) = (Timestamp::now(), &facts.credentials);
-    let wakes = [all.rotation.wake(now), all.passwords.wake(now)];
+    // Without a pod, nothing is seen, and so nothing waited for.
+    let passwords = all.passwords.wake(now).filter(|_| !chat.spec.stopped);
+    let wakes = [all.rotation.wake(now), passwords];
     let wake = wakes.into_iter().flatten().min();
     Ok(match (again, wake) {
         (true, _) => Outcome::Again(Duration::ZERO),

@@ -64,12 +64,14 @@ impl Credentials {
     /// is the one that the user's Secret gives; a later one comes by [`Self::rotated`].
     ///
     /// Without the first Secret, what pods work with is taken from the Secrets that they
-    /// mount, by part, so that no pod is locked out; then passwords begin to change.
+    /// mount, by part, so that no pod is locked out; then passwords begin to change, which
+    /// is the answer to a `request` that there is as well.
     pub fn read_or_make(
         own: Option<(&Data, &Annotations)>,
         jwt: Option<(&Data, &Annotations)>,
         given: Option<&str>,
         mounted: &BTreeMap<&'static str, Data>,
+        request: Option<&str>,
     ) -> anyhow::Result<Self> {
         let mut all = match own {
             Some((data, annotations)) => Self::parse(data, annotations),
@@ -85,7 +87,7 @@ impl Credentials {
         }
         all.complete()?;
         if own.is_none() && !mounted.is_empty() {
-            all.distrust_passwords()?;
+            all.distrust_passwords(request)?;
         }
         Ok(all)
     }

@@ -101,21 +101,24 @@ async fn credentials(
         .and_then(|key| std::str::from_utf8(key).ok())
         .map(|key| key.trim_end_matches(['\r', '\n']))
         .filter(|key| !key.is_empty());
-    let random = |error: anyhow::Error| Error::Random(error.to_string());
-    let credentials = Credentials::read_or_make(
-        own.as_ref().map(|it| (&it.data, &it.annotations)),
-        jwt.as_ref().map(|it| (&it.data, &it.annotations)),
-        given,
-        &mounted,
-    )
-    .map_err(random)?;
-    let fresh = new_secret().map_err(random)?;
     let annotations = chat.metadata.annotations.as_ref();
     let request = |name| {
         annotations
             .and_then(|all| all.get(name))
             .map(String::as_str)
     };
+    // Of a store that is not ours, there is no password to change.
+    let passwords = request(ROTATE_PASSWORDS).filter(|_| chat.spec.has_managed_store());
+    let random = |error: anyhow::Error| Error::Random(error.to_string());
+    let credentials = Credentials::read_or_make(
+        own.as_ref().map(|it| (&it.data, &it.annotations)),
+        jwt.as_ref().map(|it| (&it.data, &it.annotations)),
+        given,
+        &mounted,
+        passwords,
+    )
+    .map_err(random)?;
+    let fresh = new_secret().map_err(random)?;
     let wish = match given {
         Some(key) => Wish::Given(key),
         None => Wish::Generated {
@@ -125,11 +128,12 @@ async fn credentials(
     };
     let in_use = context.keys_are_in_use(key, &credentials);
     let seen = context.proofs.seen(key, &credentials);
-    // Of a store that is not ours, there is no password to change.
-    let wanted = request(ROTATE_PASSWORDS).filter(|_| chat.spec.has_managed_store());
+    let credentials = credentials.rotated(wish, in_use, Timestamp::now());
+    if chat.spec.stopped {
+        return Ok(credentials);
+    }
     credentials
-        .rotated(wish, in_use, Timestamp::now())
-        .with_new_passwords(wanted, seen, Timestamp::now())
+        .with_new_passwords(passwords, seen, Timestamp::now())
         .map_err(random)
 }
 

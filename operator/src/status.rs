@@ -44,6 +44,10 @@ pub struct Observation {
     pub components: Vec<Component>,
     pub stores: Vec<BackingStoreStatus>,
     pub migrations: Vec<Migration>,
+    /// What a change of passwords waits for, while there is one.
+    pub passwords: Option<&'static str>,
+    /// The Job that has failed to try the new logins.
+    pub failed_trial: Option<String>,
     pub exposure: Exposure,
     /// The release that the ChatCluster asks for.
     pub version: String,

@@ -2,12 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::api::core::v1::Secret;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::Error;
-use crate::build::secret::CREDENTIALS;
+use crate::build::secret::{CREDENTIALS, JWT};
 use crate::children::{Child, Key, Owner};
 use crate::digest;
 use crate::kinds::{self, Kind};
@@ -90,11 +89,11 @@ pub fn in_order(resources: Resources) -> Result<(Vec<Vec<Desired>>, Vec<String>)
         held,
     } = resources;
     // After a crash between them, the others must not seem to be all that is left of it.
-    let (source, secrets) = secrets.into_iter().partition(is_source);
+    let (source, secrets) = group(secrets)?.into_iter().partition(is_source);
     let groups = vec![
+        source,
         group(service_accounts)?,
-        group(source)?,
-        group(secrets)?,
+        secrets,
         group(config_maps)?,
         group(network_policies)?,
         group(services)?,
@@ -109,10 +108,10 @@ pub fn in_order(resources: Resources) -> Result<(Vec<Vec<Desired>>, Vec<String>)
     Ok((groups, held))
 }
 
-/// Whether the other Secrets are made of this one.
-fn is_source(secret: &Secret) -> bool {
-    let name = secret.metadata.name.as_deref().unwrap_or_default();
-    name.ends_with(&format!("-{CREDENTIALS}"))
+/// Whether other objects are made of what this Secret holds.
+pub fn is_source(desired: &Desired) -> bool {
+    let mut parts = [CREDENTIALS, JWT].into_iter();
+    desired.kind.name == "Secret" && parts.any(|it| desired.name.ends_with(&format!("-{it}")))
 }
 
 fn group<T: Serialize>(objects: Vec<T>) -> Result<Vec<Desired>, Error> {
@@ -137,7 +136,7 @@ fn desired<T: Serialize>(object: T) -> Result<Desired, Error> {
 #[cfg(test)]
 mod tests {
     use k8s_openapi::api::apps::v1::Deployment;
-    use k8s_openapi::api::core::v1::{ConfigMap, ServiceAccount};
+    use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
     use kube::api::ObjectMeta;
 
     use super::*;
@@ -280,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn the_secret_that_others_are_made_of_is_there_before_them() {
+    fn the_secrets_that_others_are_made_of_are_there_before_them() {
         let secret = |name: &str| Secret {
             metadata: ObjectMeta {
                 name: Some(name.into()),
@@ -301,7 +300,7 @@ mod tests {
             .collect();
         assert_eq!(
             names,
-            [vec!["demo-credentials"], vec!["demo-auth", "demo-jwt"]]
+            [vec!["demo-credentials", "demo-jwt"], vec!["demo-auth"]]
         );
     }
 }

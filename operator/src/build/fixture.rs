@@ -3,8 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use chat_events::Service;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ResourceRequirements;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -52,6 +54,19 @@ pub fn chat() -> Validated {
         scheduling: Scheduling::default(),
         migrated: Service::ALL.to_vec(),
     }
+}
+
+/// After so many steps of a change of passwords.
+pub fn after(steps: i64) -> Validated {
+    let mut chat = chat();
+    for step in 0..steps {
+        let now = Timestamp::from_second(step * 1_000).expect("a second");
+        let stepped = chat
+            .credentials
+            .with_new_passwords(Some("1"), Some(Duration::ZERO), now);
+        chat.credentials = stepped.expect("random numbers");
+    }
+    chat
 }
 
 pub fn managed(image: &str, replicas: i32) -> Managed {

@@ -14,8 +14,6 @@ use crate::validate::{Managed, Overrides, Postgres, Rabbitmq, Redis, Validated};
 
 /// The component of its pods.
 pub const PART: &str = "logins";
-/// As long as the name of a Job may be.
-const NAME: usize = 63;
 /// The script itself tries until it succeeds; this many of its pods may be evicted.
 const TRIES: i32 = 10;
 
@@ -97,17 +95,17 @@ pub fn names(chat: &Validated) -> Vec<String> {
     stores(chat).map(|store| name(chat, &store)).collect()
 }
 
-fn is_due(chat: &Validated) -> bool {
+pub fn is_due(chat: &Validated) -> bool {
     let stage = chat.credentials.passwords.stage;
     !chat.stopped && matches!(stage, PasswordStage::Announced | PasswordStage::Withdrawn)
 }
 
 /// Another name for other logins, so that the end of a Job says whom it tried.
 fn name(chat: &Validated, store: &Checked) -> String {
-    let hash = meta::hash(&(&chat.name, &store.managed.image, logins(chat, store)));
-    let end = format!("-{}-{PART}-{}", store.part, &hash[..8]);
-    let room = NAME - end.len();
-    format!("{}{end}", &chat.name[..chat.name.len().min(room)])
+    let what = format!("{}-{PART}", store.part);
+    // The Secret has the name that is sought here.
+    let template = template(chat, store, "");
+    meta::job(chat, &what, &(template, logins(chat, store)))
 }
 
 /// Those that are accepted and those that are refused, one a line: user, password and

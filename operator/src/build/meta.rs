@@ -83,6 +83,17 @@ pub fn hash(content: &impl Serialize) -> String {
     hex(&digest(&SHA256, &bytes).as_ref()[..8])
 }
 
+/// The name of a Job, which another content gives another one: its template cannot be
+/// changed.
+pub fn job(chat: &Validated, what: &str, content: &impl Serialize) -> String {
+    /// As long as such a name may be.
+    const LENGTH: usize = 63;
+    let hash = hash(&(&chat.name, content));
+    let end = format!("-{what}-{}", &hash[..8]);
+    let begin = chat.name.len().min(LENGTH - end.len());
+    format!("{}{end}", &chat.name[..begin])
+}
+
 pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
     bytes.iter().fold(String::new(), |mut hex, byte| {

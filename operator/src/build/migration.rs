@@ -10,8 +10,6 @@ use super::{meta, pod, settings};
 use crate::resources::Resources;
 use crate::validate::{Part, Validated};
 
-/// As long as the name of a Job may be.
-const NAME: usize = 63;
 /// Tries before a migration counts as failed; the database may be on its way.
 const TRIES: i32 = 10;
 
@@ -27,13 +25,9 @@ pub fn build(chat: &Validated, out: &mut Resources) {
     );
 }
 
-/// The template of a Job cannot be changed, so another template is another Job.
 pub fn name(chat: &Validated, service: Service) -> String {
-    let hash = meta::hash(&(&chat.name, template(chat, service)));
-    let end = format!("-{}-migrate-{}", service.name(), &hash[..8]);
-    let room = NAME - end.len();
-    let begin = &chat.name[..chat.name.len().min(room)];
-    format!("{begin}{end}")
+    let what = format!("{}-migrate", service.name());
+    meta::job(chat, &what, &template(chat, service))
 }
 
 fn job(chat: &Validated, service: Service) -> Option<Job> {

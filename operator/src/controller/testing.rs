@@ -20,14 +20,19 @@ struct Flags {
 }
 
 /// Every call is answered by this function, with a status and an object.
-pub fn context(answer: impl Fn() -> (u16, Value) + Send + 'static) -> Context {
-    let server = tower::service_fn(move |_: Request<Body>| {
-        let (status, object) = answer();
+pub fn client(answer: impl Fn(&Request<Body>) -> (u16, Value) + Send + 'static) -> Client {
+    let server = tower::service_fn(move |request: Request<Body>| {
+        let (status, object) = answer(&request);
         let body = Body::from(object.to_string().into_bytes());
         let response = Response::builder().status(status).body(body);
         async move { response }
     });
-    let client = Client::new(server, "default");
+    Client::new(server, "default")
+}
+
+/// The same, when it does not matter what is asked for.
+pub fn context(answer: impl Fn() -> (u16, Value) + Send + 'static) -> Context {
+    let client = client(move |_| answer());
     let announcer = Announcer::new(client.clone(), "test".into());
     let flags = Flags::parse_from(["operator"]);
     let reach = Arc::new(Reach::default());

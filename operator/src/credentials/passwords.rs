@@ -104,13 +104,28 @@ impl Passwords {
             all.filter_map(|it| Some((it.name().to_owned(), text(data, &key(it.name(), turn))?)))
                 .collect()
         };
-        Self {
+        let read = Self {
             used,
             stage,
             heard: annotations.get(HEARD).cloned(),
             first: of(Turn::First),
             second: of(Turn::Second),
+        };
+        match stage {
+            Stage::Settled => read.inferred(),
+            _ => read,
         }
+    }
+
+    /// The same with the stage and the login in use that the passwords tell of.
+    fn inferred(mut self) -> Self {
+        (self.used, self.stage) = match (self.first.is_empty(), self.second.is_empty()) {
+            (true, false) => (Turn::Second, Stage::Settled),
+            // Stores accept both, and whichever services come to use is right.
+            (false, false) => (self.used, Stage::Swapped),
+            _ => (Turn::First, Stage::Settled),
+        };
+        self
     }
 
     /// The same as annotations.
@@ -200,18 +215,7 @@ impl Passwords {
                     .insert(service.name().to_owned(), password);
             }
         }
-        // Both at once: stores accept both, and whichever services come to use is right.
-        (self.used, self.stage) = match (self.first.is_empty(), self.second.is_empty()) {
-            (true, false) => (Turn::Second, Stage::Settled),
-            (false, false) => (Turn::First, Stage::Swapped),
-            _ => (Turn::First, Stage::Settled),
-        };
-    }
-
-    fn begin(&mut self, fresh: BTreeMap<String, String>, request: Option<&str>) {
-        self.heard = request.map(str::to_owned).or(self.heard.take());
-        *self.of_mut(self.used.other()) = fresh;
-        self.stage = Stage::Announced;
+        *self = std::mem::take(self).inferred();
     }
 }
 
@@ -239,7 +243,7 @@ impl Credentials {
         let passwords = &mut self.passwords;
         match (passwords.stage, seen) {
             (Stage::Settled, _) if request.is_some() && passwords.heard.as_deref() != request => {
-                passwords.begin(fresh()?, request);
+                self.begin_new_passwords(request)?;
             }
             (Stage::Announced, Some(_)) => {
                 passwords.used = passwords.used.other();
@@ -262,10 +266,22 @@ impl Credentials {
     }
 
     /// After their Secret was deleted: what it held is as good as known to somebody.
-    pub(super) fn distrust_passwords(&mut self) -> anyhow::Result<()> {
+    pub(super) fn distrust_passwords(&mut self, request: Option<&str>) -> anyhow::Result<()> {
         if self.passwords.stage == Stage::Settled {
-            self.passwords.begin(fresh()?, None);
+            self.begin_new_passwords(request)?;
         }
+        Ok(())
+    }
+
+    fn begin_new_passwords(&mut self, request: Option<&str>) -> anyhow::Result<()> {
+        let passwords = &mut self.passwords;
+        if passwords.used == Turn::First && passwords.first.is_empty() {
+            // The first change: from now on, what is held tells that there are two.
+            passwords.first.clone_from(&self.services);
+        }
+        *passwords.of_mut(passwords.used.other()) = fresh()?;
+        passwords.heard = request.map(str::to_owned).or(passwords.heard.take());
+        passwords.stage = Stage::Announced;
         Ok(())
     }
 }

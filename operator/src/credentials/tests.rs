@@ -10,12 +10,13 @@ fn data<K: ToString>(values: &BTreeMap<K, &str>) -> Data {
 }
 
 fn made() -> Credentials {
-    Credentials::read_or_make(None, None, None, &BTreeMap::new()).expect("random numbers")
+    Credentials::read_or_make(None, None, None, &BTreeMap::new(), None).expect("random numbers")
 }
 
 fn read(own: &Data, jwt: Option<(&Data, &Annotations)>) -> Credentials {
     let none = BTreeMap::new();
-    Credentials::read_or_make(Some((own, &none)), jwt, Some("given"), &BTreeMap::new())
+    let own = Some((own, &none));
+    Credentials::read_or_make(own, jwt, Some("given"), &BTreeMap::new(), None)
         .expect("random numbers")
 }
 
@@ -64,7 +65,7 @@ fn only_what_is_missing_is_made() {
 
 #[test]
 fn a_users_key_is_the_first_key() {
-    let read = Credentials::read_or_make(None, None, Some("given"), &BTreeMap::new())
+    let read = Credentials::read_or_make(None, None, Some("given"), &BTreeMap::new(), None)
         .expect("random numbers");
     assert_eq!(read.jwt_key, "given");
     assert_eq!(read.rotation, Rotation::default());
@@ -80,7 +81,8 @@ fn a_deleted_secret_comes_back_with_what_pods_mount_and_with_new_passwords_besid
             ("redis", mounted(&[("admin", "administrator")])),
             ("users", mounted(passwords)),
         ];
-        Credentials::read_or_make(None, None, None, &parts.into()).expect("random numbers")
+        Credentials::read_or_make(None, None, None, &parts.into(), Some("asked long ago"))
+            .expect("random numbers")
     };
     let one = users(&[("password-2", "in use")]);
     assert_eq!(
@@ -91,6 +93,8 @@ fn a_deleted_secret_comes_back_with_what_pods_mount_and_with_new_passwords_besid
     assert_eq!(one.passwords.stage, PasswordStage::Announced);
     assert_eq!(one.password(Service::Users, Turn::Second), "in use");
     assert_eq!(one.password(Service::Users, Turn::First).len(), 43);
+    // New ones are what that request was for.
+    assert_eq!(one.passwords.heard.as_deref(), Some("asked long ago"));
 
     // On the way from one to the other, both stay until services use one of them.
     let both = users(&[("password-1", "a"), ("password-2", "b")]);

@@ -7,9 +7,10 @@ use serde_json::Value;
 
 use super::{Component, Exposure, Migration, Observation, Problem, Progress};
 use crate::apply::{self, Applied};
-use crate::build::{meta, migration};
+use crate::build::{login_check, meta, migration};
 use crate::children::{Child, Key};
 use crate::crd::{BackingStoreStatus, ChatCluster, ComponentStatus, MigrationResult};
+use crate::credentials::PasswordStage;
 use crate::dereference::{condition, is_true};
 use crate::facts::Facts;
 use crate::validate::{
@@ -68,6 +69,8 @@ pub fn observe(pass: &Pass<'_>) -> Observation {
             .collect(),
         stores: stores(pass, validated),
         migrations: migrations(pass, validated),
+        passwords: passwords(validated),
+        failed_trial: failed_trial(pass, validated),
         exposure: exposure(pass, validated),
         version: validated.version.clone(),
         socket_handler_selector: meta::selector_labels(validated, Service::SocketHandler.name())
@@ -276,6 +279,24 @@ fn migrations(pass: &Pass<'_>, chat: &Validated) -> Vec<Migration> {
             }
         })
         .collect()
+}
+
+fn passwords(chat: &Validated) -> Option<&'static str> {
+    Some(match chat.credentials.passwords.stage {
+        PasswordStage::Settled => return None,
+        PasswordStage::Announced => "announced, until every store accepts them",
+        PasswordStage::Swapped => "swapped, until every pod uses them",
+        PasswordStage::Retiring(_) => "retiring, until pods with old ones have ended",
+        PasswordStage::Withdrawn => "withdrawn, until every store refuses old ones",
+    })
+}
+
+fn failed_trial(pass: &Pass<'_>, chat: &Validated) -> Option<String> {
+    let names = login_check::names(chat).into_iter();
+    names.filter(|_| login_check::is_due(chat)).find(|name| {
+        let job = pass.children.get(&("Job", name.clone()));
+        job.is_some_and(|job| is_true(&job.status, "Failed"))
+    })
 }
 
 fn exposure(pass: &Pass<'_>, chat: &Validated) -> Exposure {

@@ -22,6 +22,9 @@ pub fn judge(seen: &Observation) -> Verdict {
             running => Verdict::yes("Stopping", format!("{running} pods still run")),
         };
     }
+    if let Some(stage) = seen.passwords {
+        return Verdict::yes("ChangingPasswords", format!("new passwords: {stage}"));
+    }
     let ready = ready::judge(seen);
     if ready.holds {
         Verdict::no("Settled", "the cluster is as the ChatCluster says")
@@ -67,6 +70,19 @@ mod tests {
         assert!(!judge(&seen).holds);
         seen.problem = Some(problem("SecretMissing"));
         assert_eq!(judge(&seen).reason, "Stalled");
+    }
+
+    #[test]
+    fn a_change_of_passwords_is_work_that_leaves_a_chat_ready() {
+        let mut seen = healthy();
+        seen.passwords = Some("announced");
+        assert_eq!(
+            judge(&seen),
+            Verdict::yes("ChangingPasswords", "new passwords: announced")
+        );
+        assert!(ready::judge(&seen).holds);
+        seen.stopped = true;
+        assert_eq!(judge(&seen).reason, "Stopped");
     }
 
     #[test]

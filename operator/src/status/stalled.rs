@@ -25,6 +25,14 @@ pub fn judge(seen: &Observation) -> Verdict {
     if let Some(failure) = seen.components.iter().find_map(|it| it.failure.as_ref()) {
         return Verdict::yes(&failure.reason, &failure.message);
     }
+    if let Some(job) = &seen.failed_trial {
+        return Verdict::yes(
+            "LoginsNotAccepted",
+            format!(
+                "passwords stay as they are: see the log of Job {job}, and delete it to try again"
+            ),
+        );
+    }
     Verdict::no("Progressing", "nothing stands in the way")
 }
 
@@ -59,6 +67,15 @@ mod tests {
         for part in ["auth", "chat-auth:2", "exit code 1"] {
             assert!(verdict.message.contains(part));
         }
+    }
+
+    #[test]
+    fn a_failed_trial_of_logins_stalls_and_names_the_job() {
+        let mut seen = healthy();
+        seen.failed_trial = Some("demo-redis-logins-1".into());
+        let verdict = judge(&seen);
+        assert_eq!(verdict.reason, "LoginsNotAccepted");
+        assert!(verdict.message.contains("Job demo-redis-logins-1"));
     }
 
     #[test]

@@ -1,23 +1,7 @@
 use std::collections::BTreeSet;
-use std::time::Duration;
-
-use jiff::Timestamp;
 
 use super::*;
-use crate::build::fixture::{assert_built, chat, external};
-
-/// After so many steps of a change of passwords.
-fn after(steps: i64) -> Validated {
-    let mut chat = chat();
-    for step in 0..steps {
-        let now = Timestamp::from_second(step * 1_000).expect("a second");
-        let stepped = chat
-            .credentials
-            .with_new_passwords(Some("1"), Some(Duration::ZERO), now);
-        chat.credentials = stepped.expect("random numbers");
-    }
-    chat
-}
+use crate::build::fixture::{after, assert_built, chat, external};
 
 fn built(chat: &Validated) -> Resources {
     let mut out = Resources::default();
@@ -63,6 +47,26 @@ fn the_name_of_a_trial_tells_who_is_tried_and_fits() {
     let mut long = announced;
     long.name = "a".repeat(40);
     assert!(names(&long).iter().all(|it| it.len() <= 63));
+}
+
+#[test]
+fn what_kept_a_trial_from_running_can_be_corrected() {
+    let before = after(1);
+    let names = |correct: fn(&mut Validated)| {
+        let mut chat = before.clone();
+        correct(&mut chat);
+        names(&chat)
+    };
+    let same = names(|_| {});
+    assert_ne!(same, names(|it| it.pull_secrets = vec!["pull".into()]));
+    let tolerant = names(|it| {
+        let toleration = crate::crd::Toleration {
+            operator: "Exists".into(),
+            ..crate::crd::Toleration::default()
+        };
+        it.scheduling.tolerations = vec![toleration];
+    });
+    assert_ne!(same, tolerant);
 }
 
 #[test]

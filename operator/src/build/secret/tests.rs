@@ -1,11 +1,9 @@
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use chat_events::Service;
-use jiff::Timestamp;
 
 use super::{build, files};
-use crate::build::fixture::{assert_built, chat, external};
+use crate::build::fixture::{after, assert_built, chat, external};
 use crate::build::login;
 use crate::build::settings::serve;
 use crate::credentials::Stage;
@@ -57,19 +55,6 @@ fn a_service_mounts_what_it_needs_alone() {
         names.collect::<Vec<_>>(),
         ["RMQ_PASSWORD", "REDIS_PASSWORD"]
     );
-}
-
-/// After so many steps of a change of passwords.
-fn after(steps: i64) -> Validated {
-    let mut chat = chat();
-    for step in 0..steps {
-        let now = Timestamp::from_second(step * 1_000).expect("a second");
-        let stepped = chat
-            .credentials
-            .with_new_passwords(Some("1"), Some(Duration::ZERO), now);
-        chat.credentials = stepped.expect("random numbers");
-    }
-    chat
 }
 
 #[test]

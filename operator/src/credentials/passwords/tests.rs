@@ -120,6 +120,25 @@ fn the_secret_keeps_every_stage() {
 }
 
 #[test]
+fn annotations_that_were_lost_take_no_login_from_services() {
+    let first = change(settled(), "1");
+    let second = change(first[4].clone(), "2");
+    for stage in [settled()].iter().chain(&first).chain(&second) {
+        let held: Data = stage
+            .own_data()
+            .into_iter()
+            .map(|(key, value)| (key, value.as_bytes().to_vec()))
+            .collect();
+        let read = Passwords::read(&held, &BTreeMap::new());
+        assert!(read.accepts(stage.passwords.used));
+        if stage.passwords.stage == Stage::Settled {
+            let (read, used) = ((read.used, read.stage), stage.passwords.used);
+            assert_eq!(read, (used, Stage::Settled));
+        }
+    }
+}
+
+#[test]
 fn a_time_that_was_lost_is_waited_for_anew() {
     let annotations = [(STAGE.to_owned(), "retiring".to_owned())].into();
     let read = Passwords::read(&Data::new(), &annotations);

@@ -18,16 +18,18 @@ fi
 # A volume that is mounted with a group may have opened it to that group.
 chmod 0700 "$PGDATA"
 
-settings="-c config_file=$CONFIG/postgresql.conf -c unix_socket_directories=$PGHOST"
+settings="-c config_file=$CONFIG/postgresql.conf"
 
-# Nobody but this script can connect yet: not by network, and the socket's folder
-# belongs to this pod.
-pg_ctl --wait --timeout=3600 --silent \
-  --options="$settings -c hba_file=$CONFIG/first_hba.conf -c listen_addresses=" start
-PASSWORD_FILE="$SECRETS/postgres" psql --no-psqlrc --quiet --username=postgres \
-  --dbname=postgres --set=ON_ERROR_STOP=1 --file="$CONFIG/server.sql"
-/bin/sh "$CONFIG/logins.sh"
+# Nobody but this script can connect yet: not by network, and not by the socket in
+# PGHOST, where the container beside this one would tell of logins at the same time.
+first=$(mktemp -d)
+pg_ctl --wait --timeout=3600 --silent --options="$settings -c listen_addresses= \
+  -c unix_socket_directories=$first -c hba_file=$CONFIG/first_hba.conf" start
+PGHOST="$first" PASSWORD_FILE="$SECRETS/postgres" psql --no-psqlrc --quiet \
+  --username=postgres --dbname=postgres --set=ON_ERROR_STOP=1 --file="$CONFIG/server.sql"
+PGHOST="$first" /bin/sh "$CONFIG/logins.sh"
 pg_ctl --wait --mode=fast --silent stop
+rm -rf "$first"
 
 # shellcheck disable=SC2086 # several words
-exec postgres $settings -c "hba_file=$CONFIG/pg_hba.conf"
+exec postgres $settings -c "unix_socket_directories=$PGHOST" -c "hba_file=$CONFIG/pg_hba.conf"
