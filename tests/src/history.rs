@@ -9,11 +9,11 @@ mod names;
 mod record;
 mod recorder;
 
-pub use closing::{close, presence_of, sample};
+pub use closing::{close, presence_of, sample, tops};
 pub use index::{
     At, Cached, Client, Connection, Content, Conversation, Entered, Finals, History, Level,
-    Membership, Outcome, Place, Presence, ReadMark, Resource, Send, Sighting, Source, Standing,
-    TypingFrame,
+    Membership, Outcome, Place, Presence, RECOVERY, ReadMark, Resource, Send, Sighting, Source,
+    Standing, TypingFrame,
 };
 pub use names::{ClientIx, ContentIx, SendIx, UserIx};
 pub use record::{Entry, Function, Hash, Kind, Record, Via};

@@ -28,7 +28,10 @@ macro_rules! planted {
 
 planted! {
     "I1" "an acknowledged message is lost without a trace" logs::lost;
+    "I1" "an accepted message is refused later, and lost" logs::accepted_and_refused;
+    "I1" "a conversation is lost with all that was acknowledged" logs::conversation_lost;
     "I1" "a member's page lacks an acknowledged message" logs::not_on_a_page;
+    "I1" "a member never hears of a conversation" logs::never_heard_of;
     "I1" "an acknowledged message is stored with another text" logs::another_text_stored;
     "I2" "a message appears that nobody sent" logs::never_sent;
     "I2" "a refused message appears" logs::refused_and_seen;
@@ -50,6 +53,7 @@ planted! {
     "I10" "a mark falls" logs::mark_falls;
     "I10" "a mark is ahead of the log" logs::mark_ahead;
     "I10" "an answered mark is lost" beside::mark_lost;
+    "I10" "a conversation is lost with its answered marks" logs::conversation_lost;
     "I10" "the table has another mark than the log" beside::mark_differs;
     "I11" "a badge counts one too many" beside::unread_differs;
     "I11" "the title counts one too many" beside::total_differs;
@@ -75,6 +79,8 @@ planted! {
     "I19" "a session has two refresh tokens that are good" stores::two_leaves;
     "I20" "handles are not given back" stores::kept_for_ever;
     "I21" "a client has not noticed the last event" beside::last_event_unnoticed;
+    "I21" "a member never hears of a conversation" logs::never_heard_of;
+    "I21" "a client shows a conversation that is lost" logs::conversation_lost;
 }
 
 /// A history that is being spoilt.

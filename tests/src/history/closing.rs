@@ -3,7 +3,7 @@
 
 mod stores;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -34,14 +34,15 @@ pub async fn close(
     let mut notifications = chat.database(Service::Notifications).await?;
     // In vain is an answer as well.
     let _ = await_until("everything to settle", limit, async || {
-        let (tops, notices) = expected(&mut messages).await?;
+        let tops = tops(&mut messages).await?;
+        let notices = expected_notices(&mut messages).await?;
         let at_the_end = |client: &&ChatClient| {
             let state = client.state();
-            let mut logs = state.logs.iter();
+            let mut mine = tops.get(&client.person.id).into_iter().flatten();
             state.connected
                 && state.outbox.is_empty()
                 && state.has_read()
-                && logs.all(|(id, log)| tops.iter().any(|top| *top == (*id, log.top())))
+                && mine.all(|(conversation, seq)| state.top(*conversation) == *seq)
         };
         let there: i64 = sqlx::query_scalar("select count(*) from notices")
             .fetch_one(&mut notifications)
@@ -50,8 +51,10 @@ pub async fn close(
     })
     .await;
     let found = Finder(recorder.harness());
+    let tops = tops(&mut messages).await?;
     for client in &all {
-        found.view(client)?;
+        let mine = tops.get(&client.person.id).into_iter().flatten();
+        view(client, mine.map(|(conversation, _)| *conversation))?;
     }
     found.logs(&mut messages).await?;
     found.notices(&mut notifications).await?;
@@ -89,21 +92,46 @@ pub async fn close(
     Ok(())
 }
 
-type Top = (ConversationId, i64);
+/// Where the logs of each member end.
+pub async fn tops(
+    messages: &mut PgConnection,
+) -> anyhow::Result<HashMap<UserId, Vec<(ConversationId, i64)>>> {
+    let rows: Vec<(Uuid, Uuid, i64)> = sqlx::query_as(
+        "select m.user_id, c.id, c.last_seq
+         from members m join conversations c on c.id = m.conversation_id",
+    )
+    .fetch_all(messages)
+    .await?;
+    let mut tops: HashMap<_, Vec<_>> = HashMap::new();
+    for (user, conversation, seq) in rows {
+        let mine = tops.entry(UserId(user)).or_default();
+        mine.push((ConversationId(conversation), seq));
+    }
+    Ok(tops)
+}
 
-/// Where each log ends, and how many notices there must be.
-async fn expected(messages: &mut PgConnection) -> anyhow::Result<(Vec<Top>, i64)> {
-    let tops: Vec<(Uuid, i64)> = sqlx::query_as("select id, last_seq from conversations")
-        .fetch_all(&mut *messages)
-        .await?;
-    let notices = sqlx::query_scalar(
+async fn expected_notices(messages: &mut PgConnection) -> anyhow::Result<i64> {
+    Ok(sqlx::query_scalar(
         "select count(*) from messages n join members m
          on m.conversation_id = n.conversation_id and m.user_id <> n.sender_id",
     )
     .fetch_one(messages)
-    .await?;
-    let tops = tops.into_iter().map(|(id, seq)| (id.into(), seq)).collect();
-    Ok((tops, notices))
+    .await?)
+}
+
+/// How far a client shows each log that it knows, and each that it should know.
+fn view(client: &ChatClient, mine: impl Iterator<Item = ConversationId>) -> anyhow::Result<()> {
+    let state = client.state();
+    let process = state
+        .process
+        .clone()
+        .context("a client that is not recorded")?;
+    let shown = Finder(process);
+    let known: BTreeSet<_> = state.logs.keys().copied().chain(mine).collect();
+    for conversation in known {
+        shown.position(Via::View, conversation, state.top(conversation));
+    }
+    Ok(())
 }
 
 /// The whole log over HTTP, as a reader who knows nothing yet.
@@ -164,18 +192,6 @@ impl Finder {
         });
     }
 
-    fn view(&self, client: &ChatClient) -> anyhow::Result<()> {
-        let state = client.state();
-        let process = state
-            .process
-            .clone()
-            .context("a client that is not recorded")?;
-        for (conversation, log) in &state.logs {
-            Self(process.clone()).position(Via::View, *conversation, log.top());
-        }
-        Ok(())
-    }
-
     async fn logs(&self, messages: &mut PgConnection) -> anyhow::Result<()> {
         let rows: Vec<(Uuid, i64, Uuid, Uuid, Uuid, String)> = sqlx::query_as(
             "select conversation_id, seq, id, sender_id, client_id, content from messages",
@@ -222,8 +238,11 @@ impl Finder {
                 });
             }
         }
-        for (conversation, seq) in expected(messages).await?.0 {
-            self.position(Via::Database, conversation, seq);
+        let rows: Vec<(Uuid, i64)> = sqlx::query_as("select id, last_seq from conversations")
+            .fetch_all(messages)
+            .await?;
+        for (conversation, seq) in rows {
+            self.position(Via::Database, ConversationId(conversation), seq);
         }
         Ok(())
     }

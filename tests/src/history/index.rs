@@ -14,7 +14,7 @@ use super::record::{Hash, Via};
 
 /// Whoever waits for the broker or a database tries again every 3 s; then it does what
 /// has waited. Microseconds.
-const RECOVERY: u64 = 5_000_000;
+pub const RECOVERY: u64 = 5_000_000;
 
 #[derive(Debug, Default)]
 pub struct History {
@@ -307,6 +307,13 @@ impl History {
                 format!("the read of user {} up to {up_to}", self.user(by))
             }
         }
+    }
+
+    /// Whether the logs were read from the database in the end. A conversation that was
+    /// not among them is gone.
+    pub fn is_closed(&self) -> bool {
+        let mut conversations = self.conversations.iter();
+        conversations.any(|conversation| conversation.last_seq().is_some())
     }
 
     /// Whether anything was broken on purpose between the two, or had not found its way

@@ -1,14 +1,13 @@
 //! After the last fault is healed: everything arrives everywhere.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use chat_events::{ConversationId, Service, UserId};
+use chat_events::Service;
 use tokio::time::{Instant, sleep};
-use uuid::Uuid;
 
 use super::crowd::Crowd;
+use crate::history::tops;
 use crate::{Chat, await_until};
 
 /// Looking costs the services time as well.
@@ -50,7 +49,8 @@ async fn look(chat: &Chat, crowd: &Crowd) -> anyhow::Result<()> {
             .await?;
         ensure!(waiting == 0, "{waiting} events wait in {}", service.name());
     }
-    let tops = tops(chat).await?;
+    let mut messages = chat.database(Service::Messages).await?;
+    let tops = tops(&mut messages).await?;
     for client in &crowd.clients {
         let state = client.state();
         let mine = tops.get(&client.person.id).context("nobody's client")?;
@@ -66,21 +66,4 @@ async fn look(chat: &Chat, crowd: &Crowd) -> anyhow::Result<()> {
         }
     }
     Ok(())
-}
-
-/// Where the logs of each person end.
-async fn tops(chat: &Chat) -> anyhow::Result<HashMap<UserId, Vec<(ConversationId, i64)>>> {
-    let mut messages = chat.database(Service::Messages).await?;
-    let rows: Vec<(Uuid, Uuid, i64)> = sqlx::query_as(
-        "select m.user_id, c.id, c.last_seq
-         from members m join conversations c on c.id = m.conversation_id",
-    )
-    .fetch_all(&mut messages)
-    .await?;
-    let mut tops: HashMap<_, Vec<_>> = HashMap::new();
-    for (user, conversation, seq) in rows {
-        let mine = tops.entry(UserId(user)).or_default();
-        mine.push((ConversationId(conversation), seq));
-    }
-    Ok(tops)
 }

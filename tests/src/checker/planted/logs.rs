@@ -8,6 +8,10 @@ use crate::history::{Entry, Function, Hash, Kind, Record, Via};
 /// Nobody ever sees it, and the numbers close over it.
 pub fn lost(plot: &mut Plot) -> Option<()> {
     let row = plot.acknowledged()?;
+    lose(plot, &row)
+}
+
+fn lose(plot: &mut Plot, row: &Record) -> Option<()> {
     let gone = row.seq?;
     let is_it = |line: &Record| {
         line.conv == row.conv
@@ -30,6 +34,46 @@ pub fn lost(plot: &mut Plot) -> Option<()> {
         |line| is_final(line, Entry::Notice) && line.by.is_none(),
         |line| line.count = line.count.map(|count| count - notices as i64),
     );
+    Some(())
+}
+
+pub fn accepted_and_refused(plot: &mut Plot) -> Option<()> {
+    let row = plot.acknowledged()?;
+    lose(plot, &row)?;
+    let answer = plot.picked(|line| {
+        line.f == Function::Send && line.kind == Kind::Ok && line.client_id == row.client_id
+    })?;
+    plot.records.push(Record {
+        t_mono: answer.t_mono + 1,
+        kind: Kind::Fail,
+        seq: None,
+        message_id: None,
+        ..answer
+    });
+    Some(())
+}
+
+/// The tables know nothing of it; those who were there still do.
+pub fn conversation_lost(plot: &mut Plot) -> Option<()> {
+    let read = plot.picked(|line| line.f == Function::Read && line.kind == Kind::Ok)?;
+    plot.records.retain(|line| {
+        line.f != Function::Final || line.conv != read.conv || line.via == Some(Via::View)
+    });
+    Some(())
+}
+
+/// One client ends without a line of it.
+pub fn never_heard_of(plot: &mut Plot) -> Option<()> {
+    let row = plot.acknowledged()?;
+    let index = plot.pick(|line| {
+        is_final(line, Entry::Position) && line.via == Some(Via::View) && line.conv == row.conv
+    })?;
+    plot.records[index].seq = Some(0);
+    let process = plot.records[index].process;
+    plot.records.retain(|line| {
+        let heard = matches!(line.f, Function::Recv | Function::View);
+        !heard || line.process != process || line.conv != row.conv
+    });
     Some(())
 }
 
