@@ -27,6 +27,7 @@ mod unread;
 use std::fmt;
 
 pub use planted::{PLANTED, Planted, Plot};
+pub use presence::SETTLED as PRESENCE_SETTLED;
 pub use repeats::on_the_wire as repeats_on_the_wire;
 
 use crate::history::History;

@@ -29,8 +29,6 @@ use load::Load;
 
 /// From the last fault to a chat that is at rest.
 const SETTLE: Duration = Duration::from_secs(60);
-/// Presence is right so long after the last change, with a second for the clocks.
-const PRESENCE: Duration = Duration::from_secs(46);
 const BETWEEN_WORDS: Duration = Duration::from_secs(15);
 const READ_BUFFER: usize = 1024 * 1024;
 
@@ -83,7 +81,10 @@ pub async fn run(plan: &Plan) -> anyhow::Result<Outcome> {
     .await?;
     let made = Box::pin(make(plan, &chat, &stores)).await;
     if !made.as_ref().is_ok_and(Outcome::is_clean) {
-        keep_logs(&chat, &stores, &plan.folder.join("logs"))?;
+        // They must not hide what became of the run.
+        if let Err(error) = keep_logs(&chat, &stores, &plan.folder.join("logs")) {
+            eprintln!("the logs were not kept: {error:#}");
+        }
     }
     drop(chat);
     drop(stores);
@@ -108,7 +109,7 @@ async fn make(plan: &Plan, chat: &Chat, stores: &Stores) -> anyhow::Result<Outco
     let mut broken = load.finish().await;
     let settled = settle::settle(chat, &crowd, SETTLE).await;
     if plan.presence {
-        sleep(PRESENCE).await;
+        sleep(checker::PRESENCE_SETTLED).await;
     }
     let clients: Vec<&ChatClient> = crowd.clients.iter().map(AsRef::as_ref).collect();
     close(chat, &recorder, &clients, SETTLE).await?;

@@ -1,6 +1,6 @@
 //! Bugs are put into the services, one at a time, and have to be found: by the
-//! invariant that is meant, in ten runs at most. The same run without the bug keeps
-//! every promise. Every test run takes the quick ones; `cargo xtask chaos --planted`
+//! invariant that is meant, in ten runs at most. The run that found it keeps every
+//! promise without the bug. Every test run takes the quick ones; `cargo xtask chaos --planted`
 //! takes all of them.
 
 use anyhow::ensure;

@@ -2,11 +2,15 @@
 //! change at most; and each change is told once.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use super::{Verdict, broken};
-use crate::history::{At, ClientIx, History, UserIx};
+use crate::history::{At, ClientIx, History, RECOVERY, UserIx};
 
 const BOUND: u64 = 45_000_000;
+/// Whoever asks so long after the last change and the last fault is judged; two seconds
+/// of it are for the way.
+pub const SETTLED: Duration = Duration::from_micros(BOUND + RECOVERY + 2_000_000);
 
 pub fn check(history: &History) -> Verdict {
     let changes = changes(history);

@@ -13,10 +13,8 @@ use serde_json::json;
 
 use super::stage::{SOON, Stage};
 use crate::history::{Kind, presence_of, sample};
-use crate::{Browser, ChatClient, Person, await_until};
+use crate::{Browser, ChatClient, Person, await_until, checker};
 
-/// How long I12 gives the truth, and a little.
-const PRESENCE: Duration = Duration::from_secs(47);
 /// Longer than an answered sign-out may take to reach a socket.
 const REVOKED: Duration = Duration::from_secs(4);
 /// Fewer than the service may have connections.
@@ -35,7 +33,7 @@ pub async fn pod_never_returns(stage: &mut Stage) -> anyhow::Result<()> {
     // Under another name: nobody is left to give the lease of the first back.
     pod.start().await?;
     stage.recorder.fault("a pod", Kind::Ok);
-    tokio::time::sleep(PRESENCE).await;
+    tokio::time::sleep(checker::PRESENCE_SETTLED).await;
     presence_of(&stage.recorder, &stage.people[0], gone.id).await
 }
 
