@@ -12,12 +12,16 @@ use chat_e2e::nemesis;
 use chat_e2e::run::{Outcome, Plan, Sum, run};
 use clap::Parser;
 use nix::sys::statvfs::statvfs;
+use tokio::signal::unix::{SignalKind, signal};
 
 const GIB: f64 = 1024.0 * 1024.0 * 1024.0;
 /// Of history for each message, with all who see it, in bytes; measured, rounded up.
 const PER_MESSAGE: f64 = 8_000.0;
 /// For the servers and their logs, in GiB.
 const SERVERS: f64 = 3.0;
+/// Everybody else's errors end with 1.
+const BROKEN: u8 = 3;
+const STOPPED: u8 = 130;
 
 #[derive(Parser)]
 struct Args {
@@ -53,6 +57,19 @@ struct Args {
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {
     let args = Args::parse();
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    // Whoever is stopped drops everything: servers end, and their folders go.
+    tokio::select! {
+        ended = Box::pin(rounds(args)) => return ended,
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    eprintln!("stopped");
+    Ok(ExitCode::from(STOPPED))
+}
+
+async fn rounds(args: Args) -> anyhow::Result<ExitCode> {
     fs::create_dir_all(&args.folder).with_context(|| args.folder.display().to_string())?;
     check_disk(&args)?;
     let mut outcomes = Vec::new();
@@ -75,7 +92,7 @@ async fn main() -> anyhow::Result<ExitCode> {
     Ok(if sum.is_clean() {
         ExitCode::SUCCESS
     } else {
-        ExitCode::FAILURE
+        ExitCode::from(BROKEN)
     })
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{bail, ensure};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::task::JoinSet;
@@ -20,8 +20,8 @@ const PATIENT: usize = 60;
 const RECONNECT: f64 = 1.0;
 const MEET: f64 = 4.0;
 const VISIT: f64 = 4.0;
-/// Sign-in, sign-out and what follows from it, also while auth is struck.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Each step of a visit; longer than any strike and what is to recover from it.
+const PATIENCE: Duration = Duration::from_secs(120);
 /// A refresh that was not answered may be said again for so long (10 s, less the way).
 const REFRESH: Duration = Duration::from_secs(8);
 const AGAIN: Duration = Duration::from_millis(300);
@@ -31,6 +31,7 @@ pub struct Load {
     rng: StdRng,
     rate: f64,
     acts: JoinSet<anyhow::Result<()>>,
+    visits: JoinSet<anyhow::Result<()>>,
 }
 
 /// Comes due so often that it keeps its pace on average.
@@ -62,6 +63,7 @@ impl Load {
             rng: StdRng::seed_from_u64(plan.seed),
             rate: plan.rate,
             acts: JoinSet::new(),
+            visits: JoinSet::new(),
         }
     }
 
@@ -94,7 +96,7 @@ impl Load {
             for _ in 0..visit.after(passed) {
                 let person = self.rng.random_range(0..self.crowd.people.len());
                 let stay = Duration::from_millis(self.rng.random_range(500..6_000));
-                self.acts
+                self.visits
                     .spawn(Box::pin(visit_for(self.crowd.clone(), person, stay)));
             }
         }
@@ -102,12 +104,12 @@ impl Load {
 
     /// Waits for whoever is in the middle of something. What was done to somebody who
     /// did nothing wrong is told in words.
-    pub async fn finish(mut self) -> Vec<String> {
-        let mut complaints = Vec::new();
-        while let Some(ended) = self.acts.join_next().await {
-            if let Err(error) = ended.map_err(anyhow::Error::from).flatten() {
-                complaints.push(format!("{error:#}"));
-            }
+    pub async fn finish(self) -> Vec<String> {
+        let (_, mut complaints) = ended(self.acts).await;
+        let (visits, of_visitors) = ended(self.visits).await;
+        complaints.extend(of_visitors);
+        if visits == 0 {
+            complaints.push("nobody signed in, got new cookies and signed out".to_owned());
         }
         complaints
     }
@@ -155,25 +157,48 @@ async fn reconnect_after(client: Arc<ChatClient>, away: Duration) -> anyhow::Res
     Ok(())
 }
 
-/// A person signs in on another machine, writes, and signs out there. While auth is
-/// away they may give up before they are in; once in, they must get out.
+/// How many ended well, and in words how the others did not.
+async fn ended(mut acts: JoinSet<anyhow::Result<()>>) -> (u64, Vec<String>) {
+    let (mut well, mut complaints) = (0, Vec::new());
+    while let Some(ended) = acts.join_next().await {
+        match ended.map_err(anyhow::Error::from).flatten() {
+            Ok(()) => well += 1,
+            Err(error) => complaints.push(format!("{error:#}")),
+        }
+    }
+    (well, complaints)
+}
+
+/// A person signs in on another machine, gets new cookies and signs out there; again
+/// while auth is away for so long that nobody can say what became of the cookies.
 async fn visit_for(crowd: Arc<Crowd>, person: usize, stay: Duration) -> anyhow::Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    while !visit(&crowd, person, stay).await? {
+        ensure!(Instant::now() < deadline, "no visitor gets new cookies");
+    }
+    Ok(())
+}
+
+/// Whether the visitor got new cookies.
+async fn visit(crowd: &Crowd, person: usize, stay: Duration) -> anyhow::Result<bool> {
     let host = &crowd.people[person];
     let deadline = Instant::now() + PATIENCE;
     let guest = loop {
         match host.sign_in_elsewhere().await {
             Ok(guest) => break guest,
             Err(_) if Instant::now() < deadline => sleep(AGAIN).await,
-            Err(_) => return Ok(()),
+            Err(error) => return Err(error.context("nobody lets a visitor sign in")),
         }
     };
     let tab = ChatClient::recorded(&guest, &crowd.recorder);
-    if tab.await_connected().await.is_ok() {
-        for number in 0..3 {
-            tab.send(crowd.talk(person, |_| 0), &format!("a visit, {number}"));
-        }
+    tab.await_state("the connection of a visitor", PATIENCE, |state| {
+        state.connected.then_some(())
+    })
+    .await?;
+    for number in 0..3 {
+        tab.send(crowd.talk(person, |_| 0), &format!("a visit, {number}"));
     }
-    refresh(&tab).await?;
+    let refreshed = refresh(&tab).await?;
     sleep(stay).await;
     let deadline = Instant::now() + PATIENCE;
     // An answer that was lost may have been a yes.
@@ -190,16 +215,18 @@ async fn visit_for(crowd: Arc<Crowd>, person: usize, stay: Duration) -> anyhow::
         state.signed_out.then_some(())
     })
     .await?;
-    tab.stop().await
+    tab.stop().await?;
+    Ok(refreshed)
 }
 
-/// New cookies. Saying it again after a lost answer must not end the session.
-async fn refresh(tab: &ChatClient) -> anyhow::Result<()> {
+/// New cookies, if there is an answer in time. Saying it again after a lost answer must
+/// not end the session.
+async fn refresh(tab: &ChatClient) -> anyhow::Result<bool> {
     let begun = Instant::now();
     while begun.elapsed() < REFRESH {
         let left = REFRESH.saturating_sub(begun.elapsed());
         match tokio::time::timeout(left, tab.person.refresh()).await {
-            Ok(Ok(answer)) if answer.status == 200 => return Ok(()),
+            Ok(Ok(answer)) if answer.status == 200 => return Ok(true),
             Ok(Ok(answer)) if answer.status == 401 => bail!(
                 "{} lost a session by saying a refresh again: {answer}",
                 tab.person.username
@@ -207,5 +234,5 @@ async fn refresh(tab: &ChatClient) -> anyhow::Result<()> {
             _ => sleep(AGAIN).await,
         }
     }
-    Ok(())
+    Ok(false)
 }

@@ -75,6 +75,9 @@ impl Outcome {
 
     pub fn is_clean(&self) -> bool {
         self.broken.is_empty()
+            && self.lost == 0
+            && self.duplicates == 0
+            && self.order_differences == 0
     }
 
     pub fn kills(&self) -> u64 {
@@ -195,7 +198,23 @@ impl First {
 
 #[cfg(test)]
 mod tests {
-    use super::First;
+    use super::{First, Outcome};
+
+    #[test]
+    fn a_run_that_lost_repeated_or_mixed_up_anything_is_not_clean() {
+        let broken: [fn(&mut Outcome); 4] = [
+            |run| run.lost = 1,
+            |run| run.duplicates = 1,
+            |run| run.order_differences = 1,
+            |run| run.broken.push("a promise".to_owned()),
+        ];
+        assert!(Outcome::default().is_clean());
+        for breaks in broken {
+            let mut run = Outcome::default();
+            breaks(&mut run);
+            assert!(!run.is_clean(), "{run}");
+        }
+    }
 
     #[test]
     fn the_first_success_counts_only_what_began_afterwards() {
