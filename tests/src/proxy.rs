@@ -17,7 +17,7 @@
 //!
 //! Faults hold for connections that are open already and for new ones. What was
 //! sent meanwhile is late, not lost, unless the connection ended. Without a fault
-//! every byte passes as it came.
+//! every byte passes as it came; of AMQP, every delivery, in order and once.
 
 mod amqp;
 mod carry;
