@@ -33,6 +33,11 @@ pub const CONVERSATIONS_PAGE: u32 = 20;
 pub const NOTICES_PAGE: u32 = 20;
 /// Events in one answer to a resume.
 pub const RESUME_PAGE: u32 = 500;
+/// Bytes in one answer to a resume. Pushes wait while it is written, so it has to be on
+/// its way long before they fill the queue of the socket.
+pub const RESUME: usize = OUT_QUEUE / 4;
+/// The most bytes that an event takes in JSON besides its text.
+pub const AROUND_TEXT: usize = 400;
 /// Conversations that one account may be in.
 pub const POSITIONS: u32 = 5_000;
 

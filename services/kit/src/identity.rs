@@ -15,7 +15,7 @@ use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::timeout;
 
 use crate::Problem;
@@ -33,6 +33,8 @@ const LEEWAY: u64 = 30;
 const LOOK: Duration = Duration::from_secs(4);
 /// Key ids that auth did not know, at most.
 const STRANGE: usize = 1_000;
+/// Requests that may wait for keys at the same time.
+const WAITING: usize = 1_024;
 
 /// The claims of an access token.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -104,8 +106,9 @@ struct Inner {
     keys: RwLock<HashMap<String, DecodingKey>>,
     revoked: RwLock<HashMap<SessionId, Timestamp>>,
     unknown_key: Notify,
-    /// Ids of keys that auth did not have, so that each is asked for once.
+    /// Ids of keys that auth did not have when it was last asked.
     strange: RwLock<HashSet<String>>,
+    waiting: Semaphore,
     looks: watch::Sender<Looks>,
 }
 
@@ -152,6 +155,7 @@ impl Identity {
                 revoked: RwLock::default(),
                 unknown_key: Notify::new(),
                 strange: RwLock::default(),
+                waiting: Semaphore::new(WAITING),
                 looks: watch::Sender::default(),
             }),
         }
@@ -214,11 +218,16 @@ impl Identity {
 
     /// Comes back when auth was asked for its keys after now.
     async fn look_for(&self, kid: String) -> Result<(), Problem> {
-        let mut looks = self.inner.looks.subscribe();
-        let begun = looks.borrow_and_update().begun;
         if self.inner.is_auth || self.read_strange(&kid) {
             return Ok(());
         }
+        let Ok(_place) = self.inner.waiting.try_acquire() else {
+            return Err(Problem::unavailable(anyhow::anyhow!(
+                "too many requests wait for the keys of auth"
+            )));
+        };
+        let mut looks = self.inner.looks.subscribe();
+        let begun = looks.borrow_and_update().begun;
         self.inner.unknown_key.notify_one();
         let answered = looks.wait_for(|looks| looks.answered > begun);
         if timeout(LOOK, answered).await.is_err() {
@@ -248,6 +257,12 @@ impl Identity {
             strange.clear();
         }
         strange.insert(kid);
+    }
+
+    /// Another pod of auth may know them, or the next key be published by now.
+    fn forget_strange(&self) {
+        let strange = self.inner.strange.write();
+        strange.unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     fn key(&self, kid: &str) -> Option<DecodingKey> {

@@ -41,6 +41,9 @@ const REQUEST: Duration = Duration::from_secs(30);
 /// When requests and sockets have ended, publishers and consumers get this long.
 const LAST: Duration = Duration::from_secs(4);
 
+/// So long a new process refuses connections while a part is missing. Then it answers
+/// what can be answered without: history does not need the broker.
+const STARTING: Duration = Duration::from_secs(10);
 /// Connections that nobody has taken yet; the kernel may allow fewer.
 const BACKLOG: u32 = 1024;
 
@@ -164,8 +167,8 @@ impl Process {
         });
     }
 
-    /// Serves from the moment when every part is ready, until SIGTERM; then ends
-    /// everything in order.
+    /// Serves from the moment when every part is ready, or 10 s after the start with what
+    /// there is, until SIGTERM; then ends everything in order.
     pub async fn serve(self, router: Router, openapi: OpenApi) -> anyhow::Result<()> {
         let admin = self.claim(self.http.admin_port)?.listen(BACKLOG)?;
         let public = self.claim(self.http.port)?;
@@ -181,8 +184,11 @@ impl Process {
         tokio::select! {
             () = self.stop.cancelled() => {}
             () = self.readiness.all() => {}
+            () = tokio::time::sleep(STARTING) => {}
         }
-        let public = public.listen(BACKLOG)?;
+        let port = self.http.port;
+        let public = public.listen(BACKLOG);
+        let public = public.with_context(|| format!("cannot listen on port {port}"))?;
         listens.store(true, Ordering::Release);
         tracing::info!(address = %public.local_addr()?, "listening");
         let server = connections::serve(
@@ -215,7 +221,7 @@ impl Process {
         Ok(())
     }
 
-    /// Nobody else can have the port, and nobody is heard yet.
+    /// A port that is in use is known at once, and nobody is heard yet.
     fn claim(&self, port: u16) -> anyhow::Result<TcpSocket> {
         let address = SocketAddr::new(self.http.host, port);
         let socket = match address {

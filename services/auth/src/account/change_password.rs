@@ -12,7 +12,7 @@ use chat_kit::identity::Authenticated;
 use chat_kit::{Problem, ProblemBody};
 use secrecy::SecretString;
 use serde::Deserialize;
-use sqlx::FromRow;
+use sqlx::{FromRow, PgConnection};
 use utoipa::ToSchema;
 
 use crate::name::{Email, Username};
@@ -155,7 +155,7 @@ async fn replace(
     .execute(&mut *transaction)
     .await?;
     if replaced.rows_affected() == 0 {
-        return Err(wrong());
+        return Err(overtaken(&mut transaction, caller).await?);
     }
     throttle::forgive(&mut transaction, &app.keys.subject(&account.email)).await?;
     let ended = session::end_all(&mut transaction, &app.outbox, user_id).await?;
@@ -172,6 +172,21 @@ async fn replace(
     let credentials = Credentials::issue(app, &holder, &started.refresh, started.expires_at)
         .map_err(Problem::internal)?;
     Ok((credentials, ended))
+}
+
+/// The session has ended, or a sign-in has hashed the same password anew: then it helps
+/// to try again.
+async fn overtaken(
+    connection: &mut PgConnection,
+    caller: &Authenticated,
+) -> Result<Problem, sqlx::Error> {
+    let ended = "select not exists (select from sessions where id = $1 and ended_at is null)";
+    let ended = sqlx::query_scalar(ended).bind(caller.session_id().0);
+    Ok(if ended.fetch_one(connection).await? {
+        Code::Unauthenticated.into()
+    } else {
+        Problem::unavailable(anyhow::anyhow!("the password was hashed anew meanwhile"))
+    })
 }
 
 fn wrong() -> Problem {

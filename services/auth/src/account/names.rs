@@ -4,29 +4,27 @@
 use std::sync::Arc;
 
 use anyhow::anyhow;
-use chat_events::{Event, Recorded, topology};
+use chat_events::{Event, Recorded, Service, topology};
 use chat_kit::broker::{Broker, HandleError};
+use futures::future::join_all;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
-const QUEUE: &str = "AUTH_SRV_UserQueue";
 const BATCH: usize = 64;
 
 /// Keeps the names of accounts current until `stop`.
 pub async fn follow(consumers: Broker, pool: PgPool, stop: CancellationToken) {
-    let Some(queue) = topology::queues()
-        .into_iter()
-        .find(|queue| queue.name == QUEUE)
-    else {
-        tracing::error!(queue = QUEUE, "the topology has no such queue");
-        return;
-    };
-    consumers
-        .consume(&queue, BATCH, &stop, |events| {
-            let pool = pool.clone();
-            async move { keep(&pool, events).await }
-        })
-        .await;
+    let own = topology::queues().into_iter();
+    let own = own.filter(|queue| queue.owner == Service::Auth);
+    join_all(own.map(async |queue| {
+        consumers
+            .consume(&queue, BATCH, &stop, |events| {
+                let pool = pool.clone();
+                async move { keep(&pool, events).await }
+            })
+            .await;
+    }))
+    .await;
 }
 
 /// Row by row: names change seldom, and two replicas cannot wait for each other.

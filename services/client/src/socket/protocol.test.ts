@@ -120,6 +120,18 @@ test("the hello and each heartbeat find a lost last entry", () => {
   expect(one.other).toEqual([resume(4), resume(4)]);
 });
 
+test("a heartbeat leads to the snapshots of what began or went on, and of nothing else that is not loaded", () => {
+  const one = client(undefined);
+  one.hears(hello(5));
+  one.hears({ type: "heartbeat", positions: [{ conversation_id: ID, seq: 5 }] });
+  expect(one.other).toEqual([]);
+  one.hears({ type: "heartbeat", positions: [{ conversation_id: ID, seq: 6 }, { conversation_id: "new", seq: 0 }] });
+  expect(one.other).toEqual([
+    { do: "discover", conversation: ID },
+    { do: "discover", conversation: "new" },
+  ]);
+});
+
 test("a heartbeat that agrees asks for nothing", () => {
   const one = client(5);
   one.hears({ type: "heartbeat", positions: [{ conversation_id: ID, seq: 5 }] });

@@ -35,13 +35,18 @@ export function receive(
       const restored = protocol.epoch !== null && protocol.epoch !== frame.epoch;
       const greeted: Protocol = { epoch: frame.epoch, resuming: {}, heard: {} };
       if (restored) return [greeted, [{ do: "refetch-everything" }]];
-      return behind(greeted, top, frame.positions);
+      const older = frame.positions.filter(({ conversation_id }) => top(conversation_id) === undefined);
+      const heard = Object.fromEntries(older.map(({ conversation_id, seq }) => [conversation_id, seq]));
+      return behind({ ...greeted, heard }, top, frame.positions);
     }
     case "heartbeat": {
       // Asks again, also where an answer is due: by now it is lost.
       const [next, effects] = behind({ ...protocol, resuming: {} }, top, frame.positions);
-      // It names what has moved: what is not known here began, and its push was lost.
-      const met = frame.positions.filter(({ conversation_id }) => top(conversation_id) === undefined);
+      // What is not known here began or went on since the greeting, and its push was lost. The
+      // rest is further down the list than anybody has looked.
+      const met = frame.positions.filter(
+        ({ conversation_id: id, seq }) => top(id) === undefined && seq > (protocol.heard[id] ?? -1),
+      );
       return [next, [...effects, ...met.map(({ conversation_id }): Effect => ({ do: "discover", conversation: conversation_id }))]];
     }
     case "message.stored":

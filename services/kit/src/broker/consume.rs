@@ -12,7 +12,7 @@ use lapin::options::{
 };
 use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, Consumer};
-use tokio::time::{Instant, interval_at, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::declare::{declare_exchanges, declare_queue};
@@ -148,6 +148,7 @@ impl Broker {
         Fut: Future<Output = Result<(), HandleError>> + Send,
     {
         let mut again = interval_at(Instant::now() + DECLARE_AGAIN, DECLARE_AGAIN);
+        again.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let deliveries = tokio::select! {
                 () = stop.cancelled() => return Ok(()),

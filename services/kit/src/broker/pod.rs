@@ -6,7 +6,7 @@ use chat_events::{Recorded, Service, limits};
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, Consumer};
-use tokio::time::{Instant, interval_at, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::consume::{DECLARE_AGAIN, next_batch};
@@ -81,6 +81,7 @@ where
     Fut: Future<Output = ()> + Send,
 {
     let mut again = interval_at(Instant::now() + DECLARE_AGAIN, DECLARE_AGAIN);
+    again.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let deliveries = tokio::select! {
             () = stop.cancelled() => return Ok(()),

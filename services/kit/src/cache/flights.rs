@@ -47,7 +47,7 @@ impl<T> Flights<T> {
     }
 }
 
-/// Ends with the first who has the answer, or gives up.
+/// Ends with the first who has the answer, or with the last who gives up.
 struct Flight<'a, T> {
     flights: &'a Flights<T>,
     key: &'a str,
@@ -57,10 +57,10 @@ struct Flight<'a, T> {
 impl<T> Drop for Flight<'_, T> {
     fn drop(&mut self) {
         let mut under_way = self.flights.under_way();
-        if under_way
-            .get(self.key)
-            .is_some_and(|answer| Arc::ptr_eq(answer, &self.answer))
-        {
+        // Held by the map and by this one.
+        let is_over = self.answer.initialized() || Arc::strong_count(&self.answer) == 2;
+        let is_this = |answer| Arc::ptr_eq(answer, &self.answer);
+        if is_over && under_way.get(self.key).is_some_and(is_this) {
             under_way.remove(self.key);
         }
     }
@@ -88,6 +88,28 @@ mod tests {
             assert_eq!(answers, [Ok(round); 10]);
             assert!(flights.under_way().is_empty());
         }
+    }
+
+    #[tokio::test]
+    async fn who_gives_up_waiting_leaves_the_question_to_the_others() {
+        let (flights, asked) = (Flights::default(), Cell::new(0));
+        let ask = async || {
+            asked.set(asked.get() + 1);
+            yield_now().await;
+            yield_now().await;
+            Ok::<_, ()>(())
+        };
+        let (first, second) = (flights.join("key", ask), flights.join("key", ask));
+        let (mut first, mut second) = (Box::pin(first), Box::pin(second));
+        assert!(futures::poll!(&mut first).is_pending());
+        assert!(futures::poll!(&mut second).is_pending());
+        drop(second);
+        let third = flights.join("key", ask);
+        assert_eq!(futures::join!(first, third), (Ok(()), Ok(())));
+        assert_eq!(asked.get(), 1);
+        let nobody = flights.join("key", ask);
+        drop(nobody);
+        assert!(flights.under_way().is_empty());
     }
 
     #[tokio::test]

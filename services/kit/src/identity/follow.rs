@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chat_events::SessionId;
+use futures::FutureExt;
 use jiff::Timestamp;
 use jsonwebtoken::jwk::JwkSet;
 use serde::{Deserialize, Serialize};
@@ -66,12 +67,15 @@ impl Identity {
 
     /// Fetches, and tells those who wait for it.
     async fn look(&self, client: &reqwest::Client, auth_url: &str) -> reqwest::Result<()> {
+        // Whoever asked for it before is answered by this one.
+        let _ = self.inner.unknown_key.notified().now_or_never();
         let mut number = 0;
         self.inner.looks.send_modify(|looks| {
             looks.begun += 1;
             number = looks.begun;
         });
         self.fetch(client, auth_url).await?;
+        self.forget_strange();
         self.inner
             .looks
             .send_modify(|looks| looks.answered = number);

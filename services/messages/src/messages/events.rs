@@ -12,11 +12,6 @@ use uuid::Uuid;
 
 use super::MessageRow;
 
-/// Bytes on a page: a socket takes no more at once, and would throw the rest away.
-const PAGE: usize = limits::OUT_QUEUE / 4;
-/// The most that an event takes besides its text.
-const AROUND_TEXT: usize = 400;
-
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -99,8 +94,8 @@ pub async fn events(
     .bind(query.conversation.0)
     .bind(query.after)
     .bind(i64::from(limit))
-    .bind(AROUND_TEXT as i64)
-    .bind(PAGE as i64)
+    .bind(limits::AROUND_TEXT as i64)
+    .bind(limits::RESUME as i64)
     .fetch_all(&pool)
     .await?;
     let seq = rows.first().ok_or_else(Problem::not_found)?.last_seq;

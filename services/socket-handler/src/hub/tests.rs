@@ -327,3 +327,13 @@ fn a_hub_that_stops_takes_nobody_in() {
         Some(NoPlace::Stopping)
     );
 }
+
+#[test]
+fn a_heartbeat_on_request_goes_to_all_sockets_of_one_user() {
+    let hub = hub();
+    let [ada, ben] = [(); 2].map(|()| UserId::generate());
+    let sockets = [open(&hub, ada), open(&hub, ada), open(&hub, ben)];
+    hub.beat(ada);
+    let waiting = sockets.each_ref().map(|one| one.mailbox().take(Vec::new()));
+    assert_eq!(waiting, [vec![Item::Beat], vec![Item::Beat], vec![]]);
+}

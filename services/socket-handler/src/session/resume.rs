@@ -6,12 +6,6 @@ use chat_kit::planted::{self, Bug};
 use crate::frame::later;
 use crate::messages::{AskError, Events};
 
-/// Pushes wait while a page is written, so a page has to be on its way long
-/// before they fill the mailbox. The client asks again for the rest.
-const PAGE: usize = limits::OUT_QUEUE / 4;
-/// The most that an event takes besides its text.
-const AROUND_TEXT: usize = 400;
-
 pub fn resumed(
     conversation_id: ConversationId,
     after: i64,
@@ -49,13 +43,13 @@ fn fitting(events: &[LogEvent]) -> usize {
     let mut bytes = 0;
     let more = events.iter().skip(1).take_while(|event| {
         bytes += size(event);
-        bytes <= PAGE
+        bytes <= limits::RESUME
     });
     events.len().min(1 + more.count())
 }
 
 fn size(event: &LogEvent) -> usize {
-    AROUND_TEXT
+    limits::AROUND_TEXT
         + match event {
             LogEvent::Message { message, .. } => message.content.len(),
             LogEvent::Read { .. } => 0,
@@ -69,7 +63,7 @@ mod tests {
     };
     use jiff::Timestamp;
 
-    use super::{AROUND_TEXT, Events, PAGE, resumed};
+    use super::{Events, resumed};
     use crate::frame;
 
     fn log(conversation_id: ConversationId, count: i64, content: &str) -> Vec<LogEvent> {
@@ -133,7 +127,7 @@ mod tests {
     fn a_page_is_no_larger_than_it_was_counted() {
         let events = log(ConversationId::generate(), 1, "x");
         let one = serde_json::to_string(&events[0]).expect("JSON").len();
-        assert!(one <= AROUND_TEXT + 1, "{one}");
+        assert!(one <= limits::AROUND_TEXT + 1, "{one}");
         let many = log(ConversationId::generate(), 500, &"x".repeat(4_000));
         let (count, _) = page(&many, true);
         let frame = ServerFrame::Resumed {
@@ -145,7 +139,7 @@ mod tests {
             panic!("not a frame");
         };
         assert!(
-            text.as_str().len() <= PAGE + 5_000,
+            text.as_str().len() <= limits::RESUME + 5_000,
             "{}",
             text.as_str().len()
         );
