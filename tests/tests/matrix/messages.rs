@@ -7,6 +7,7 @@ use anyhow::ensure;
 use chat_e2e::proxy::{Faults, Proxy, Way};
 use chat_e2e::{Chat, await_until};
 use chat_events::Service;
+use futures::future::try_join_all;
 use sqlx::Connection;
 use uuid::Uuid;
 
@@ -234,14 +235,25 @@ async fn slow_queries_hold_nobody_else_up() -> anyhow::Result<()> {
     talk.say(10);
     // More than its pool can serve: each is answered, or told to come again.
     let path = format!("/api/messages?conversation={}", talk.conversations[0]);
-    let flood = futures::future::try_join_all((0..60).map(|_| reader.get(&path)));
-    let (slow, meanwhile) = tokio::join!(flood, worst_of(20, reader, users));
+    let flood = async {
+        let answers = try_join_all((0..60).map(|_| reader.get(&path))).await;
+        (answers, Instant::now())
+    };
+    let lists = async {
+        let worst = worst_of(20, reader, users).await;
+        (worst, Instant::now())
+    };
+    let ((slow, flood_ended), (meanwhile, lists_ended)) = tokio::join!(flood, lists);
     for answer in slow? {
         ensure!(matches!(answer.status, 200 | 503), "{answer}");
     }
     eprintln!(
         "figure: worst of 20 lists of users: {before:?} before, {:?} meanwhile",
         meanwhile?
+    );
+    ensure!(
+        lists_ended < flood_ended,
+        "20 lists of users waited for the slow queries"
     );
     link.heal();
     talk.heals("the database of messages");

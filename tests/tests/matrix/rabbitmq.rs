@@ -188,12 +188,12 @@ async fn alarm(raise: &[&str], clear: &[&str]) -> anyhow::Result<()> {
         .person
         .history(talk.conversations[0])
         .await?;
+    // Longer than a publisher waits for its confirm.
+    sleep(Duration::from_secs(12)).await;
     ensure!(
         accepted(&talk) == before,
         "acknowledged by a broker that blocks"
     );
-    // Longer than a publisher waits for its confirm.
-    sleep(Duration::from_secs(12)).await;
     handle.rabbitmqctl(clear).await?;
     await_alarm(&handle, false).await?;
     talk.heals("the broker's memory or disk");
