@@ -114,6 +114,11 @@ impl Recording {
                     });
                 }
             }
+            // The client forgets the log, and may show another one.
+            ServerFrame::Resync { .. } => {
+                reborn = self.forget();
+                self.note(Kind::Ok, Function::Connect, |line| line);
+            }
             ServerFrame::Log(event) => self.see(Function::Recv, event),
             ServerFrame::Resumed { events, .. } => {
                 for event in events {
@@ -248,7 +253,7 @@ impl Recording {
         });
     }
 
-    /// Another database: this client begins anew, on the same connection.
+    /// What was shown is void: this client begins anew, on the same connection.
     fn forget(&mut self) -> Option<Process> {
         self.note(Kind::Info, Function::Connect, |line| line);
         self.process = self.process.as_ref().map(Process::reborn);
@@ -265,5 +270,65 @@ impl Recording {
             ..process.line(kind, f)
         };
         process.write(&fill(line));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::BufReader;
+
+    use anyhow::ensure;
+    use chat_events::{ConversationId, LogEvent, ServerFrame, UserId};
+    use jiff::Timestamp;
+    use uuid::Uuid;
+
+    use super::{Recording, State};
+    use crate::history::{History, Place, Recorder};
+
+    const ME: UserId = UserId(Uuid::from_u128(1));
+    const HERE: ConversationId = ConversationId(Uuid::from_u128(2));
+
+    fn read(seq: i64, up_to: i64) -> LogEvent {
+        LogEvent::Read {
+            conversation_id: HERE,
+            seq,
+            user_id: ME,
+            up_to,
+            at: Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    #[test]
+    fn what_is_shown_after_a_resync_is_recorded_from_its_beginning() -> anyhow::Result<()> {
+        let path = std::env::temp_dir().join(format!("resync-{}.jsonl", Uuid::new_v4()));
+        let recorder = Recorder::create(&path)?;
+        let mut recording = Recording::new(Some(recorder.process(ME)));
+        let mut state = State {
+            user_id: Some(ME),
+            ..State::default()
+        };
+        recording.connects();
+        for event in [read(1, 0), read(2, 1)] {
+            state.log(event);
+        }
+        recording.shows(&state);
+        let frame = ServerFrame::Resync {
+            conversation_id: HERE,
+        };
+        ensure!(recording.hears(&frame).is_some(), "the same process");
+        state.apply(frame);
+        // Another log, which is shorter.
+        state.log(read(1, 0));
+        recording.shows(&state);
+        recorder.finish()?;
+        let history = History::read(BufReader::new(std::fs::File::open(&path)?))?;
+        std::fs::remove_file(&path)?;
+        let sightings = history.conversations[0].sightings.iter();
+        let shown: Vec<_> = sightings
+            .filter(|sighting| sighting.place == Place::View)
+            .map(|sighting| (history.client(sighting.client).process, sighting.seq))
+            .collect();
+        ensure!(shown == [(1, 1), (1, 2), (2, 1)], "{shown:?}");
+        Ok(())
     }
 }

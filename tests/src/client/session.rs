@@ -142,9 +142,12 @@ async fn session(
                 Incoming::Frame(frame) => {
                     heard = Instant::now();
                     under_way.heard(&frame);
-                    recording.hears(&frame);
+                    let reborn = recording.hears(&frame);
                     let mut resync = None;
-                    state.send_modify(|state| resync = state.apply(frame));
+                    state.send_modify(|state| {
+                        state.process = reborn.or(state.process.take());
+                        resync = state.apply(frame);
+                    });
                     if let Some(conversation) = resync {
                         fetch(person, state, conversation).await?;
                     }
