@@ -174,6 +174,40 @@ impl Users {
     }
 }
 
+/// With the script that makes it, it would make the same roles at the same time.
+#[tokio::test]
+async fn the_container_beside_postgres_reaches_no_server_that_is_being_made() -> Result<()> {
+    let port = ports::free()?;
+    let place = Place::new("postgres", "postgres-keeper", json!({}))?;
+    place.edit("config/postgresql.conf", "'*'", "'127.0.0.1'")?;
+    place.edit("config/keep.sh", "sleep 5", "sleep 0.1")?;
+    // The server that only its script can reach stays until the other has tried in vain
+    // a few times, two lines each, or has not.
+    let wait = r#"\! log="$PGDATA/../../logs/logins.log"; lines=$(wc -l <"$log"); until grep knows "$log" || [ "$(wc -l <"$log")" -gt $((lines + 8)) ]; do sleep 0.1; done >"$PGDATA/../told""#;
+    let made = place.read("config/server.sql")?;
+    place.write("config/server.sql", &format!("{made}{wait}\n"))?;
+    let at = [("PGPORT", port.to_string())];
+    let keeper = place.keeper(&at).await?;
+    let program = place.program().env("PGPORT", port.to_string());
+    let server = place.plan("postgres", program, port);
+    server.start().await?;
+    let told = place.read("data/told")?;
+    ensure!(told.is_empty(), "{told}");
+
+    let knows = async {
+        while !place.read("logs/logins.log")?.contains("the store knows") {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        anyhow::Ok(())
+    };
+    let patience = Duration::from_secs(90);
+    let came = tokio::time::timeout(patience, knows).await;
+    came.context("the store was never told")??;
+    keeper.stop().await?;
+    place.run("stop.sh", &[]).await?;
+    server.stop().await
+}
+
 #[tokio::test]
 async fn postgres_learns_new_passwords_while_it_runs_and_objects_stay_with_one_owner() -> Result<()>
 {
