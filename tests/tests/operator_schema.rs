@@ -173,10 +173,12 @@ async fn every_example_can_be_applied() -> Result<()> {
 }
 
 #[tokio::test]
-async fn kubectl_explains_a_field_with_its_default() -> Result<()> {
+async fn kubectl_explains_a_field_with_its_values() -> Result<()> {
     let space = defined().await?;
     let text = once_known(&space, &["explain", "chat.spec.size"]).await?;
-    ensure!(text.contains("Replicas and resources"), "{text}");
+    for part in ["Replicas and resources", "small", "medium", "large"] {
+        ensure!(text.contains(part), "{part}: {text}");
+    }
     let text = once_known(&space, &["explain", "chat.spec.exposure.ingress"]).await?;
     ensure!(text.contains("The IngressClass"), "{text}");
     Ok(())

@@ -7,6 +7,7 @@
 mod convergence;
 mod delegated;
 mod drift;
+mod examples;
 mod faults;
 mod harness;
 mod health;

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::harness::{Children, Place, small};
 use super::process::PATIENCE;
+use super::quiet::calls;
 
 #[tokio::test]
 async fn an_object_of_somebody_else_is_left_alone_and_named() -> Result<()> {
@@ -42,6 +43,51 @@ async fn an_object_of_somebody_else_is_left_alone_and_named() -> Result<()> {
         )
         .await?;
     place.ready("demo").await
+}
+
+/// Passwords that are kept nowhere differ in every pass, and whoever works with them
+/// would restart for each.
+#[tokio::test]
+async fn nothing_is_made_of_passwords_that_cannot_be_kept() -> Result<()> {
+    let place = Place::new().await?;
+    let theirs = [("demo", "demo-credentials"), ("other", "other-jwt")];
+    for (_, secret) in theirs {
+        place.secret(secret, &[("theirs", "stays")]).await?;
+    }
+    let mark = place.access.audit().mark()?;
+    let _operator = place.operator()?;
+    for (chat, secret) in theirs {
+        place.apply(chat, small()).await?;
+        let stalled = place.becomes(chat, "Stalled", "True", "Conflict").await?;
+        let message = stalled["message"].as_str().unwrap_or_default();
+        ensure!(message.contains(&format!("Secret {secret}")), "{message}");
+    }
+    await_until("each is tried three times", PATIENCE, async || {
+        let calls = calls(&place, mark)?;
+        let tries = |name: &str| {
+            let of_it = calls.iter().filter(|call| call.verb == "patch");
+            of_it.filter(|call| call.name == name).count()
+        };
+        let all = theirs.iter().all(|(_, secret)| tries(secret) >= 3);
+        Ok(all.then_some(()))
+    })
+    .await?;
+    // The other of the two is kept, and so it was written once.
+    for (chat, kept) in [("demo", "demo-jwt"), ("other", "other-credentials")] {
+        let made = place.children(chat).await?;
+        let made: Vec<_> = made.keys().map(|(_, name)| name.as_str()).collect();
+        assert_eq!(made, [kept]);
+        let calls = calls(&place, mark)?.into_iter();
+        let writes = calls.filter(|call| call.is_write() && call.name == kept);
+        assert_eq!(writes.count(), 1, "{kept}");
+    }
+
+    for (chat, secret) in theirs {
+        let secrets = place.api_of("Secret")?;
+        secrets.delete(secret, &DeleteParams::default()).await?;
+        place.ready(chat).await?;
+    }
+    Ok(())
 }
 
 #[tokio::test]

@@ -12,10 +12,13 @@ use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use kube::core::DynamicObject;
 use serde_json::json;
 
-use super::harness::Place;
+use super::harness::{Place, small};
+use super::metrics::sum;
 use super::process::PATIENCE;
+use super::quiet::falls_silent;
 
 const STAGE: &str = "chatcluster.io/passwords-stage";
+const HEARD: &str = "chatcluster.io/passwords-heard";
 const UNTIL: &str = "chatcluster.io/passwords-until";
 
 async fn ask(place: &Place, value: &str) -> Result<()> {
@@ -90,7 +93,7 @@ async fn trial(place: &Place) -> Result<Option<DynamicObject>> {
     Ok(of_redis.find(|it| it.name_any().starts_with("demo-redis-logins-")))
 }
 
-/// The trial of Redis fails, and nothing goes on until there is another one.
+/// The trial of Redis fails and is named, and nothing goes on until there is another one.
 async fn a_failed_trial_holds(place: &Place, wanted: &str, replicas: i32) -> Result<()> {
     await_until("the trial fails", PATIENCE, async || {
         let job = trial(place).await?.context("no trial")?;
@@ -99,6 +102,11 @@ async fn a_failed_trial_holds(place: &Place, wanted: &str, replicas: i32) -> Res
         Ok(failed.then_some(()))
     })
     .await?;
+    let name = trial(place).await?.context("no trial")?.name_any();
+    let reason = "LoginsNotAccepted";
+    let stalled = place.becomes("demo", "Stalled", "True", reason).await?;
+    let message = stalled["message"].as_str().unwrap_or_default();
+    ensure!(message.contains(&name), "{message}, not {name}");
     stays(place, wanted, replicas).await
 }
 
@@ -149,6 +157,8 @@ async fn passwords_change_in_steps_that_each_wait_for_what_they_must_see() -> Re
     place.kubelet.breaks(redis);
     ask(&place, "one").await?;
     becomes(&place, Some("announced")).await?;
+    let reason = "ChangingPasswords";
+    place.becomes("demo", "Reconciling", "True", reason).await?;
     drop(first);
     let second = place.operator()?;
     a_failed_trial_holds(&place, "announced", 2).await?;
@@ -206,12 +216,63 @@ async fn passwords_change_in_steps_that_each_wait_for_what_they_must_see() -> Re
 }
 
 #[tokio::test]
+async fn no_password_changes_while_a_chat_is_stopped() -> Result<()> {
+    let place = Place::new().await?;
+    let operator = place.operator()?;
+    place.apply("demo", small()).await?;
+    place.ready("demo").await?;
+    let stop = async |stopped: bool| {
+        let change = json!({"spec": {"stopped": stopped}});
+        place.patch("demo", change).await
+    };
+    // The stage when the operator has looked once more, at another change.
+    let stage_while_stopped = async |replicas: i32| {
+        let change = json!({"services": {"web": {"replicas": replicas}}});
+        place.patch("demo", json!({"spec": change})).await?;
+        place.becomes("demo", "Ready", "False", "Stopped").await?;
+        stage(&place).await
+    };
+    stop(true).await?;
+    ask(&place, "one").await?;
+    let now = stage_while_stopped(2).await?;
+    ensure!(now.is_none(), "{now:?}");
+
+    stop(false).await?;
+    becomes(&place, Some("retiring")).await?;
+    stop(true).await?;
+    place.becomes("demo", "Ready", "False", "Stopped").await?;
+    let_time_pass(&place).await?;
+    let now = stage_while_stopped(1).await?;
+    ensure!(now.as_deref() == Some("retiring"), "{now:?}");
+    // Nor does the operator look again and again whether it may go on.
+    let passes = async || {
+        let text = operator.get("/metrics").await?;
+        anyhow::Ok(sum(&text, "chat_operator_pass_seconds_count", &[]))
+    };
+    let before = passes().await?;
+    falls_silent(&place).await?;
+    let made = passes().await? - before;
+    ensure!(made < 50.0, "{made} passes");
+
+    stop(false).await?;
+    becomes(&place, None).await?;
+    place.ready("demo").await?;
+    ensure!(held(&place).await? == ["password-2", "user-2"]);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_deleted_secret_of_passwords_locks_nobody_out_and_changes_them() -> Result<()> {
     let place = Place::new().await?;
     let operator = place.operator()?;
     let three = json!({"managed": {"replicas": 3}});
     let spec = json!({"host": "chat.example.com", "rabbitmq": three});
     place.apply("demo", spec).await?;
+    place.ready("demo").await?;
+    // Its answer is over, and the request still stands on the chat.
+    ask(&place, "long ago").await?;
+    let_time_pass(&place).await?;
+    becomes(&place, None).await?;
     place.ready("demo").await?;
     let secrets = place.api_of("Secret")?;
     let before = credentials(&place).await?.data["data"].clone();
@@ -231,7 +292,10 @@ async fn a_deleted_secret_of_passwords_locks_nobody_out_and_changes_them() -> Re
     for fixed in ["erlang-cookie", "postgres", "redis"] {
         ensure!(after[fixed] == before[fixed], "{fixed} has changed");
     }
-    ensure!(held(&place).await? == ["password-2", "user-2"]);
+    ensure!(held(&place).await? == ["password-1", "user-1"]);
+    // Or a second change would follow.
+    let now = credentials(&place).await?;
+    ensure!(now.annotations().get(HEARD).map(String::as_str) == Some("long ago"));
     // With another cookie, a node that restarts could not join the other two.
     ensure!(stores(&place).await? == sets);
     Ok(())
