@@ -16,6 +16,7 @@ use chat_operator::credentials::{Credentials, PasswordStage, Turn};
 use chat_operator::render::offline;
 use chat_operator::resources::Resources;
 use chat_operator::validate::{Defaults, Validated};
+use futures::future::try_join_all;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::ResourceExt;
@@ -185,15 +186,14 @@ impl Operated {
         let definitions = definitions.to_str().context("a path")?;
         let control = ["import_definitions", definitions];
         self.stores.rabbitmqctl(&control).await?;
-        let users = self.stores.rabbitmqctl(&["--silent", "list_users"]).await?;
-        for refused in std::fs::read_to_string(secrets.join("refused"))?.lines() {
-            if users
-                .lines()
-                .any(|it| it.split('\t').next() == Some(refused))
-            {
-                self.stores.rabbitmqctl(&["delete_user", refused]).await?;
-            }
-        }
+        let refused = std::fs::read_to_string(secrets.join("refused"))?;
+        let refused: Vec<_> = refused.lines().map(|it| format!("<<\"{it}\">>")).collect();
+        let refused = refused.join(",");
+        let forget = format!(
+            "[rabbit_auth_backend_internal:delete_user(User, <<\"test\">>) || User <- [{refused}],
+              rabbit_auth_backend_internal:lookup_user(User) =/= {{error, not_found}}]."
+        );
+        self.stores.rabbitmqctl(&["eval", &forget]).await?;
         Ok(resources)
     }
 
@@ -203,18 +203,18 @@ impl Operated {
         let trials: Vec<_> = resources.jobs.iter().map(ResourceExt::name_any).collect();
         let trials: Vec<_> = trials.into_iter().filter(is_trial).collect();
         ensure!(trials.len() == 3, "{trials:?}");
-        for job in trials {
-            let parts = ["postgres", "rabbitmq", "redis"].into_iter();
-            let part = parts
-                .clone()
-                .find(|it| job.contains(&format!("{it}-logins")));
+        try_join_all(trials.iter().map(async |job| {
+            let mut parts = ["postgres", "rabbitmq", "redis"].into_iter();
+            let part = parts.find(|it| job.contains(&format!("{it}-logins")));
             let part = part.context("a store")?;
-            self.write(resources, &job, &job)?;
-            let mut script = self.script(&job, part, "check.sh");
+            self.write(resources, job, job)?;
+            let mut script = self.script(job, part, "check.sh");
             let ended = tokio::time::timeout(PATIENCE, script.output()).await;
             let ended = ended.with_context(|| format!("{part} does not agree"))??;
             ensure!(ended.status.success(), "{part}: {ended:?}");
-        }
+            Ok(())
+        }))
+        .await?;
         Ok(())
     }
 

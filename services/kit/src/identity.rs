@@ -105,7 +105,7 @@ struct Inner {
     validation: Validation,
     keys: RwLock<HashMap<String, DecodingKey>>,
     revoked: RwLock<HashMap<SessionId, Timestamp>>,
-    unknown_key: Notify,
+    wanted: Notify,
     /// Ids of keys that auth did not have when it was last asked.
     strange: RwLock<HashSet<String>>,
     waiting: Semaphore,
@@ -153,7 +153,7 @@ impl Identity {
                 validation,
                 keys: RwLock::default(),
                 revoked: RwLock::default(),
-                unknown_key: Notify::new(),
+                wanted: Notify::new(),
                 strange: RwLock::default(),
                 waiting: Semaphore::new(WAITING),
                 looks: watch::Sender::default(),
@@ -216,6 +216,21 @@ impl Identity {
         self.verify(token)
     }
 
+    /// Has auth asked for its keys and for ended sessions, without waiting for it.
+    pub fn refresh_soon(&self) {
+        self.inner.wanted.notify_one();
+    }
+
+    /// Comes back when auth was asked for both after now; false when it did not answer
+    /// within 4 s.
+    pub async fn refresh(&self) -> bool {
+        let mut looks = self.inner.looks.subscribe();
+        let begun = looks.borrow_and_update().begun;
+        self.refresh_soon();
+        let answered = looks.wait_for(|looks| looks.answered > begun);
+        timeout(LOOK, answered).await.is_ok()
+    }
+
     /// Comes back when auth was asked for its keys after now.
     async fn look_for(&self, kid: String) -> Result<(), Problem> {
         if self.inner.is_auth || self.read_strange(&kid) {
@@ -226,11 +241,7 @@ impl Identity {
                 "too many requests wait for the keys of auth"
             )));
         };
-        let mut looks = self.inner.looks.subscribe();
-        let begun = looks.borrow_and_update().begun;
-        self.inner.unknown_key.notify_one();
-        let answered = looks.wait_for(|looks| looks.answered > begun);
-        if timeout(LOOK, answered).await.is_err() {
+        if !self.refresh().await {
             // Nobody can say whether the token is good.
             return Err(Problem::unavailable(anyhow::anyhow!(
                 "auth did not say which keys it has"

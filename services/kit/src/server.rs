@@ -154,12 +154,16 @@ impl Process {
         self.spawn(async move {
             consumers
                 .consume_pod_queue(service, &pod, &stop, |event| {
-                    if let PodEvent::Events(events) = event {
-                        for recorded in events.iter() {
-                            if let Event::SessionRevoked(revoked) = &recorded.event {
-                                identity.revoke(revoked);
+                    match event {
+                        PodEvent::Events(events) => {
+                            for recorded in events.iter() {
+                                if let Event::SessionRevoked(revoked) = &recorded.event {
+                                    identity.revoke(revoked);
+                                }
                             }
                         }
+                        PodEvent::Subscribed => identity.refresh_soon(),
+                        PodEvent::Lost => {}
                     }
                     std::future::ready(())
                 })

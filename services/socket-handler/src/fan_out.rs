@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use chat_events::{Event, Service};
+use chat_events::{Event, Service, UserId};
 use chat_kit::broker::{Backoff, Broker, PodEvent};
 use chat_kit::health::Part;
 use chat_kit::identity::Identity;
@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use crate::hub::{Hub, Mailbox};
+use crate::hub::Hub;
 use crate::messages::{AskError, Messages};
 
 /// Users whose conversations are fetched at the same time.
@@ -113,28 +113,41 @@ impl FanOut {
         }
     }
 
+    /// What was said while nobody listened.
     async fn refresh(&self) {
-        stream::iter(self.hub.one_of_each_user())
-            .for_each_concurrent(AT_ONCE, |mailbox| self.refresh_user(mailbox))
+        tokio::join!(self.refresh_logs(), self.refresh_sessions());
+    }
+
+    async fn refresh_logs(&self) {
+        stream::iter(self.hub.users())
+            .for_each_concurrent(AT_ONCE, |user| self.refresh_user(user))
             .await;
     }
 
-    async fn refresh_user(&self, mailbox: Arc<Mailbox>) {
+    async fn refresh_sessions(&self) {
+        self.identity.refresh().await;
+        self.hub.end_revoked(|id| self.identity.is_revoked(id));
+    }
+
+    async fn refresh_user(&self, user: UserId) {
         let mut backoff = Backoff::default();
-        while mailbox.ending().is_none() {
+        let mut refused = Vec::new();
+        while let Some(mailbox) = self.hub.socket_of(user, &refused) {
             match self.messages.positions(&mailbox.peer.token).await {
                 Ok(snapshot) => {
-                    self.hub.merge(mailbox.peer.user, None, &snapshot);
+                    self.hub.merge(user, None, &snapshot);
                     break;
                 }
                 Err(AskError::Unavailable(error)) => {
                     tracing::warn!(error = format!("{error:#}"), "waiting for messages");
                     backoff.wait().await;
                 }
-                // The token has run out, and the socket ends with it.
-                Err(AskError::NotFound | AskError::Unauthenticated) => break,
+                // This session has ended; another one of the user may go on.
+                Err(AskError::NotFound | AskError::Unauthenticated) => {
+                    refused.push(mailbox.peer.connection);
+                }
             }
         }
-        self.hub.beat(mailbox.peer.user);
+        self.hub.beat(user);
     }
 }

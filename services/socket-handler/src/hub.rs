@@ -11,6 +11,7 @@ use chat_events::{ConversationId, Event, LogEvent, Position, ServerFrame, Sessio
 use chat_kit::identity::Authenticated;
 use chat_kit::planted::{self, Bug};
 use chat_kit::socket::{self, End, Item, SocketArgs};
+use uuid::Uuid;
 
 use crate::frame::item;
 use crate::messages::Positions;
@@ -232,14 +233,29 @@ impl Hub {
         }
     }
 
-    /// One socket of each user, the one whose token lasts longest.
-    pub fn one_of_each_user(&self) -> Vec<Arc<Mailbox>> {
-        self.index()
-            .users
-            .values()
-            .filter_map(|local| local.mailboxes.iter().max_by_key(|one| one.peer.expires_at))
+    /// Everybody who has a socket here.
+    pub fn users(&self) -> Vec<UserId> {
+        self.index().users.keys().copied().collect()
+    }
+
+    /// Of the user's sockets that are not about to end, the one whose token lasts
+    /// longest; none of those `but`.
+    pub fn socket_of(&self, user: UserId, but: &[Uuid]) -> Option<Arc<Mailbox>> {
+        let index = self.index();
+        let mailboxes = index.users.get(&user)?.mailboxes.iter();
+        mailboxes
+            .filter(|one| one.ending().is_none() && !but.contains(&one.peer.connection))
+            .max_by_key(|one| one.peer.expires_at)
             .cloned()
-            .collect()
+    }
+
+    /// Ends the sockets of sessions that have ended.
+    pub fn end_revoked(&self, is_revoked: impl Fn(SessionId) -> bool) {
+        let index = self.index();
+        let mailboxes = index.users.values().flat_map(|local| &local.mailboxes);
+        for mailbox in mailboxes.filter(|one| is_revoked(one.peer.session)) {
+            mailbox.end(End::Revoked);
+        }
     }
 
     /// A socket of whomever.

@@ -49,7 +49,7 @@ impl Identity {
                     tokio::select! {
                         () = stop.cancelled() => return,
                         () = sleep(REFRESH) => {}
-                        () = self.inner.unknown_key.notified() => {
+                        () = self.inner.wanted.notified() => {
                             sleep_until(begun + SHORTEST).await;
                         }
                     }
@@ -68,7 +68,7 @@ impl Identity {
     /// Fetches, and tells those who wait for it.
     async fn look(&self, client: &reqwest::Client, auth_url: &str) -> reqwest::Result<()> {
         // Whoever asked for it before is answered by this one.
-        let _ = self.inner.unknown_key.notified().now_or_never();
+        let _ = self.inner.wanted.notified().now_or_never();
         let mut number = 0;
         self.inner.looks.send_modify(|looks| {
             looks.begun += 1;

@@ -73,6 +73,7 @@ impl FanOut {
                     // Sockets from before have missed something: they come
                     // back for a new hello.
                     PodEvent::Subscribed => {
+                        self.state.identity.refresh_soon();
                         self.state.hub.end_all(End::FanOutLost);
                         ready.set(true);
                     }

@@ -136,6 +136,10 @@ impl Neighbours {
             .decode(token.split('.').nth(1)?)
             .ok()?;
         let claims: Value = serde_json::from_slice(&claims).ok()?;
+        let session = serde_json::from_value(claims["sid"].clone()).ok()?;
+        if self.known().revoked.contains(&session) {
+            return None;
+        }
         serde_json::from_value(claims["sub"].clone()).ok()
     }
 }
@@ -214,8 +218,9 @@ async fn conversation(
     headers: HeaderMap,
     Path(id): Path<ConversationId>,
 ) -> Response {
+    let caller = all.caller(&headers);
     let known = all.known();
-    match (all.caller(&headers), known.conversations.get(&id)) {
+    match (caller, known.conversations.get(&id)) {
         (Some(caller), Some(one)) if one.members.contains(&caller) => {
             Json(shown(&known, id, one)).into_response()
         }
@@ -228,10 +233,10 @@ async fn open(
     headers: HeaderMap,
     Json(body): Json<HashMap<String, UserId>>,
 ) -> Response {
-    let mut known = all.known();
     let (Some(caller), Some(peer)) = (all.caller(&headers), body.get("user_id")) else {
         return StatusCode::UNAUTHORIZED.into_response();
     };
+    let mut known = all.known();
     if headers.get("origin").is_none() {
         return StatusCode::FORBIDDEN.into_response();
     }
@@ -273,7 +278,6 @@ async fn events(
     headers: HeaderMap,
     Query(query): Query<HashMap<String, String>>,
 ) -> Response {
-    let known = all.known();
     let id = query.get("conversation").and_then(|id| id.parse().ok());
     let after = query
         .get("after")
@@ -281,6 +285,7 @@ async fn events(
     let (Some(caller), Some(id), Some(after)) = (all.caller(&headers), id, after) else {
         return StatusCode::BAD_REQUEST.into_response();
     };
+    let known = all.known();
     match known.conversations.get(&id) {
         Some(one) if one.members.contains(&caller) => {
             let events: Vec<&LogEvent> = one.log.iter().skip(after).collect();

@@ -2,9 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use chat_events::ClientId;
-use serde_json::json;
+use chat_events::{ClientId, SessionId};
+use serde_json::{Value, json};
 
+use crate::neighbours::Person;
+use crate::socket::Socket;
 use crate::world::{World, until};
 
 #[tokio::test]
@@ -27,12 +29,8 @@ async fn sockets_outlive_the_broker_and_are_told_what_they_missed() -> anyhow::R
     stores.rabbitmq.start().await?;
     // What was stored meanwhile reaches the index, not only the client.
     until("the pod is ready", async || pod.is_ready().await).await?;
-    let mut positions = json!([]);
-    while positions == json!([]) {
-        positions = socket.await_frame("heartbeat").await?["positions"].take();
-    }
     assert_eq!(
-        positions,
+        await_positions(&mut socket).await?,
         json!([{"conversation_id": conversation, "seq": 1}])
     );
     let id = socket.create(conversation, "again").await?;
@@ -43,6 +41,43 @@ async fn sockets_outlive_the_broker_and_are_told_what_they_missed() -> anyhow::R
     world.store(conversation, &ann, id, "again").await?;
     assert_eq!(socket.await_frame("message.stored").await?["seq"], 2);
     Ok(())
+}
+
+#[tokio::test]
+async fn a_session_that_ended_in_an_outage_is_closed_and_another_of_its_user_hears_what_it_missed()
+-> anyhow::Result<()> {
+    let (stores, world) = World::with_own_stores().await?;
+    let pod = world.pod().await?;
+    let [ann, bob] = ["ann", "bob"].map(|name| world.neighbours.person(name));
+    let conversation = world.neighbours.conversation(&[&ann, &bob]);
+    let mut stays = world.socket(&pod, &ann).await?;
+    let elsewhere = Person {
+        session: SessionId::generate(),
+        ..ann.clone()
+    };
+    // The one with the newest token, which a pod would ask with.
+    let mut ended = world.socket(&pod, &elsewhere).await?;
+    stores.rabbitmq.stop().await?;
+    until("the pod is not ready", async || !pod.is_ready().await).await?;
+    world.keep(conversation, &bob, ClientId::generate(), "missed")?;
+    world.neighbours.known().revoked.push(elsewhere.session);
+    stores.rabbitmq.start().await?;
+    assert_eq!(
+        await_positions(&mut stays).await?,
+        json!([{"conversation_id": conversation, "seq": 1}])
+    );
+    assert_eq!(ended.close_code().await?, 4003);
+    Ok(())
+}
+
+/// Those of the first heartbeat that names any.
+async fn await_positions(socket: &mut Socket) -> anyhow::Result<Value> {
+    loop {
+        let mut heartbeat = socket.await_frame("heartbeat").await?;
+        if heartbeat["positions"] != json!([]) {
+            return Ok(heartbeat["positions"].take());
+        }
+    }
 }
 
 #[tokio::test]
