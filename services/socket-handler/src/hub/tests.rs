@@ -9,6 +9,7 @@ use chat_events::{
 use chat_kit::socket::{End, Item, SocketArgs};
 use jiff::Timestamp;
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::{Caller, Hub, NoPlace, Registration};
 use crate::messages::{Positions, Standing};
@@ -336,4 +337,19 @@ fn a_heartbeat_on_request_goes_to_all_sockets_of_one_user() {
     hub.beat(ada);
     let waiting = sockets.each_ref().map(|one| one.mailbox().take(Vec::new()));
     assert_eq!(waiting, [vec![Item::Beat], vec![Item::Beat], vec![]]);
+}
+
+#[test]
+fn a_pod_asks_with_the_newest_session_of_a_user_that_goes_on_and_was_not_refused() {
+    let (hub, ada) = (hub(), UserId::generate());
+    let [older, newer] = [open(&hub, ada), open(&hub, ada)];
+    let [older, newer] = [&older, &newer].map(|one| one.mailbox());
+    let asks_with = |but: &[Uuid]| hub.socket_of(ada, but).map(|one| one.peer.connection);
+    assert_eq!(asks_with(&[]), Some(newer.peer.connection));
+    let refused = [newer.peer.connection];
+    assert_eq!(asks_with(&refused), Some(older.peer.connection));
+    hub.end_revoked(|session| session == older.peer.session);
+    assert_eq!(older.ending(), Some(End::Revoked));
+    assert_eq!(newer.ending(), None);
+    assert_eq!(asks_with(&refused), None);
 }
