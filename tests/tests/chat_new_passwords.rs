@@ -26,7 +26,7 @@ use tokio::process::Command;
 use tokio::task::JoinHandle;
 
 const RECOVERY: Duration = Duration::from_secs(60);
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 #[tokio::test]
 async fn every_password_changes_under_load_and_no_request_fails_and_no_message_is_lost()
