@@ -150,7 +150,7 @@ impl Process {
     /// Hears of ended sessions at once, for a service whose pods need no other event.
     pub fn follow_revocations(&self, consumers: Broker, identity: Identity) {
         let (service, pod) = (self.service, self.http.pod_name.clone());
-        let stop = self.stop.clone();
+        let (stop, ready) = (self.stop.clone(), self.readiness.part("revocations"));
         self.spawn(async move {
             consumers
                 .consume_pod_queue(service, &pod, &stop, |event| {
@@ -162,8 +162,11 @@ impl Process {
                                 }
                             }
                         }
-                        PodEvent::Subscribed => identity.refresh_soon(),
-                        PodEvent::Lost => {}
+                        PodEvent::Subscribed => {
+                            identity.refresh_soon();
+                            ready.set(true);
+                        }
+                        PodEvent::Lost => ready.set(false),
                     }
                     std::future::ready(())
                 })

@@ -10,7 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::consume::{DECLARE_AGAIN, next_batch};
-use super::declare::{PodQueue, declare_exchanges};
+use super::declare::{PodQueue, declare};
 use super::{ANSWER, Backoff, Broker, decode};
 use crate::metrics as names;
 
@@ -87,7 +87,9 @@ where
             () = stop.cancelled() => return Ok(()),
             deliveries = next_batch(consumer, limits::BATCH_EVENTS) => deliveries?,
             _ = again.tick() => {
-                timeout(ANSWER, declare_exchanges(channel)).await??;
+                // All of it, before our own binding: an event that only we hear of would
+                // count as routed.
+                timeout(2 * ANSWER, declare(channel)).await??;
                 timeout(ANSWER, queue.bind(channel)).await??;
                 if timeout(ANSWER, queue.has_overflowed(channel)).await?? {
                     tracing::warn!(queue = %queue.name, "the pod's queue was full");
