@@ -1,20 +1,25 @@
 //! The key of tokens changes, stage by stage as the operator does it, while people
-//! sign in, refresh, ask every service and open sockets: nobody is refused.
+//! sign in, refresh, ask every service and hold sockets: nobody is refused.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
-use chat_e2e::{Browser, Chat, ChatSocket, Person, Refused, await_until};
-use chat_events::Service;
-use futures::future::try_join_all;
+use chat_e2e::{
+    Browser, Chat, ChatSocket, Incoming, NoticeSocket, Person, Refused, Socket, await_until,
+};
+use chat_events::{ConversationId, Service};
+use futures::future::{try_join, try_join_all};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
 
 /// Pairs of people who know each other.
 const PAIRS: usize = 6;
@@ -38,6 +43,7 @@ async fn a_rotation_under_load_refuses_nobody() -> anyhow::Result<()> {
     let chat = Chat::replicas(2).await?;
     let old = secret(&chat)?;
     let pairs = try_join_all((0..PAIRS).map(|_| chat.two_people())).await?;
+    let sockets = try_join_all(pairs.iter().map(Sockets::open)).await?;
     let first = &pairs[0].0;
     let held = first.cookie("auth").context("no access token")?;
     let crowd = Crowd::gather(pairs.iter().flat_map(|(one, other, _)| [one, other]));
@@ -67,6 +73,16 @@ async fn a_rotation_under_load_refuses_nobody() -> anyhow::Result<()> {
             );
         }
     }
+    try_join_all(sockets.into_iter().map(Sockets::are_open)).await?;
+    // The old key opens nothing any more.
+    let late = Browser::new(&chat.site)?;
+    late.set_cookie("auth", &held);
+    for path in PATHS {
+        await_until(path, PATIENCE, async || {
+            Ok((ask(&late, path).await? == 401).then_some(()))
+        })
+        .await?;
+    }
     Ok(())
 }
 
@@ -83,6 +99,61 @@ async fn roll(chat: &Chat, crowd: &Crowd, settings: &[(&str, &str)]) -> anyhow::
         pod.start().await?;
     }
     Ok(())
+}
+
+/// What two people hold open all the time.
+struct Sockets {
+    talks: [JoinHandle<anyhow::Result<ChatSocket>>; 2],
+    notices: JoinHandle<anyhow::Result<NoticeSocket>>,
+    conversation: ConversationId,
+    stop: CancellationToken,
+}
+
+impl Sockets {
+    async fn open(
+        (ada, ben, conversation): &(Person, Person, ConversationId),
+    ) -> anyhow::Result<Self> {
+        let stop = CancellationToken::new();
+        let talks = try_join(ChatSocket::open(ada), ChatSocket::open(ben)).await?;
+        let notices = NoticeSocket::join(ben).await?;
+        Ok(Self {
+            talks: <[_; 2]>::from(talks).map(|talk| tokio::spawn(hold(talk, stop.clone()))),
+            notices: tokio::spawn(hold(notices, stop.clone())),
+            conversation: *conversation,
+            stop,
+        })
+    }
+
+    /// None was closed, and a message passes through all three.
+    async fn are_open(self) -> anyhow::Result<()> {
+        self.stop.cancel();
+        let [ada, ben] = self.talks;
+        let (mut ada, mut ben) = (ada.await??, ben.await??);
+        let sent = ada.say(self.conversation, "still here").await?;
+        ada.await_stored(sent).await?;
+        ben.await_stored(sent).await?;
+        self.notices
+            .await??
+            .await_frame("the notice", PATIENCE, |frame| {
+                format!("{frame:?}").contains("still here").then_some(())
+            })
+            .await
+    }
+}
+
+/// Reads until `stop`: who does not answer the server's pings is left.
+async fn hold<F: DeserializeOwned + Debug>(
+    mut socket: Socket<F>,
+    stop: CancellationToken,
+) -> anyhow::Result<Socket<F>> {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(socket),
+            incoming = socket.next(PATIENCE) => if let Incoming::Closed(code) = incoming? {
+                bail!("a socket was closed with {code:?}");
+            },
+        }
+    }
 }
 
 /// People who do everything again and again.
