@@ -1,5 +1,6 @@
 //! etcd, kube-apiserver and kube-controller-manager in one folder, on loopback.
 
+use std::net::Ipv4Addr;
 use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
@@ -26,6 +27,15 @@ pub struct Options {
     /// Without nodes it can only say that there are none.
     pub scheduler: bool,
     pub audit: Audit,
+    pub node: Option<NodeAddress>,
+}
+
+/// Where Pods find the API server, when there is a node to run them.
+#[derive(Clone, Copy, Debug)]
+pub struct NodeAddress {
+    /// Not loopback: Pods have one of their own.
+    pub ip: Ipv4Addr,
+    pub port: u16,
 }
 
 impl Default for Options {
@@ -34,6 +44,7 @@ impl Default for Options {
             controller_manager: true,
             scheduler: false,
             audit: Audit::Clients,
+            node: None,
         }
     }
 }
@@ -59,7 +70,9 @@ impl Deref for ControlPlane {
 
 const LOOPBACK: &str = "127.0.0.1";
 /// The first address of the range is that of the Service `kubernetes`.
-const SERVICES: &str = "10.96.0.0/16";
+pub const SERVICES: &str = "10.96.0.0/16";
+/// Each node gives its Pods addresses out of 256 of these.
+pub const PODS: &str = "10.244.0.0/16";
 const API_SERVER_HOSTS: [&str; 7] = [
     LOOPBACK,
     "10.96.0.1",
@@ -80,21 +93,24 @@ impl ControlPlane {
                 .with_context(|| format!("{} cannot be written", folder.display()))?;
         }
         let folder = std::fs::canonicalize(folder)?;
-        let port = ports::free()?;
+        let port = match options.node {
+            Some(node) => node.port,
+            None => ports::free()?,
+        };
         let access = Access {
             url: format!("https://{LOOPBACK}:{port}"),
             folder,
             tools,
         };
-        write_credentials(&access)?;
+        write_credentials(&access, options.node)?;
         let etcd_url = loopback_url()?;
         let client = probing_client(&access).await?;
         let plane = Self {
             etcd: etcd(&access, &etcd_url)?,
-            api_server: api_server(&access, port, &etcd_url, options.audit, client.clone())?,
+            api_server: api_server(&access, port, &etcd_url, options, client.clone())?,
             controller_manager: options
                 .controller_manager
-                .then(|| controller_manager(&access, client)),
+                .then(|| controller_manager(&access, options.node, client)),
             scheduler: options.scheduler.then(|| scheduler(&access)).transpose()?,
             access,
         };
@@ -141,13 +157,21 @@ impl Drop for ControlPlane {
     }
 }
 
-fn write_credentials(access: &Access) -> Result<()> {
+fn write_credentials(access: &Access, node: Option<NodeAddress>) -> Result<()> {
     let authority = Authority::new()?;
     let pki = access.folder.join("pki");
     authority.save(&pki)?;
+    let node = node.map(|node| node.ip.to_string());
+    let hosts: Vec<_> = API_SERVER_HOSTS
+        .into_iter()
+        .chain(node.as_deref())
+        .collect();
     authority
-        .server("kube-apiserver", &API_SERVER_HOSTS)?
+        .server("kube-apiserver", &hosts)?
         .save(&pki, "apiserver")?;
+    authority
+        .client("kube-apiserver", Some("system:masters"))?
+        .save(&pki, "apiserver-client")?;
     certs::save_token_keys(&pki)?;
     for (name, user, group) in [
         ("admin", "admin", Some("system:masters")),
@@ -190,17 +214,13 @@ fn api_server(
     access: &Access,
     port: u16,
     etcd_url: &str,
-    audit: Audit,
+    options: Options,
     client: Client,
 ) -> Result<Daemon> {
     let pki = |name: &str| access.folder.join("pki").join(name).display().to_string();
     let mut program = Program::new(&access.tools.kube_apiserver, &access.folder)
         .arg(flag("etcd-servers", etcd_url))
-        .arg(flag("bind-address", LOOPBACK))
-        .arg(flag("advertise-address", LOOPBACK))
         .arg(flag("secure-port", port))
-        // Endpoints may not be loopback addresses: there are none.
-        .arg("--endpoint-reconciler-type=none")
         .arg(flag("tls-cert-file", pki("apiserver.crt")))
         .arg(flag("tls-private-key-file", pki("apiserver.key")))
         .arg(flag("client-ca-file", pki("ca.crt")))
@@ -219,7 +239,24 @@ fn api_server(
         .arg("--enable-admission-plugins=NodeRestriction,OwnerReferencesPermissionEnforcement")
         .arg("--allow-privileged=true")
         .arg("--profiling=false");
-    if let Some(policy) = audit::policy(audit) {
+    program = match options.node {
+        None => program
+            .arg(flag("bind-address", LOOPBACK))
+            .arg(flag("advertise-address", LOOPBACK))
+            // Endpoints may not be loopback addresses: there are none.
+            .arg("--endpoint-reconciler-type=none"),
+        Some(node) => program
+            .arg("--bind-address=0.0.0.0")
+            .arg(flag("advertise-address", node.ip))
+            .arg("--kubelet-preferred-address-types=InternalIP")
+            .arg(flag("kubelet-certificate-authority", pki("ca.crt")))
+            .arg(flag(
+                "kubelet-client-certificate",
+                pki("apiserver-client.crt"),
+            ))
+            .arg(flag("kubelet-client-key", pki("apiserver-client.key"))),
+    };
+    if let Some(policy) = audit::policy(options.audit) {
         let file = access.folder.join("audit-policy.json");
         write_private(&file, policy.to_string())?;
         program = program
@@ -242,10 +279,10 @@ fn api_server(
     Ok(daemon(access, "kube-apiserver", program, ready))
 }
 
-fn controller_manager(access: &Access, client: Client) -> Daemon {
+fn controller_manager(access: &Access, node: Option<NodeAddress>, client: Client) -> Daemon {
     let pki = |name: &str| access.folder.join("pki").join(name).display().to_string();
     let kubeconfig = access.folder.join("controller-manager.kubeconfig");
-    let program = Program::new(&access.tools.kube_controller_manager, &access.folder)
+    let mut program = Program::new(&access.tools.kube_controller_manager, &access.folder)
         .arg(flag("kubeconfig", kubeconfig.display()))
         .arg("--use-service-account-credentials")
         .arg(flag(
@@ -261,6 +298,12 @@ fn controller_manager(access: &Access, client: Client) -> Daemon {
         .arg("--kube-api-burst=400")
         // It has nothing to say to anybody.
         .arg("--secure-port=0");
+    if node.is_some() {
+        program = program
+            .arg("--allocate-node-cidrs")
+            .arg(flag("cluster-cidr", PODS))
+            .arg(flag("service-cluster-ip-range", SERVICES));
+    }
     let ready: Probe = Arc::new(move || {
         let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), "default");
         async move { accounts.get("default").await.is_ok() }.boxed()

@@ -1,6 +1,6 @@
 //! A real Kubernetes control plane on loopback for tests: etcd, kube-apiserver
 //! and kube-controller-manager, with kubectl and Helm to talk to it. There is no
-//! node: Pods are made and stay Pending.
+//! node: Pods are made and stay Pending. (`chat_cluster` adds one that runs them.)
 //!
 //! ```no_run
 //! # async fn test() -> anyhow::Result<()> {
@@ -24,5 +24,5 @@ pub mod testing;
 pub mod tools;
 
 pub use access::Access;
-pub use control_plane::{ControlPlane, Options};
-pub use tools::{Tools, tools};
+pub use control_plane::{ControlPlane, NodeAddress, Options};
+pub use tools::{NodeTools, Tools, node_tools, tools};

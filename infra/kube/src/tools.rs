@@ -22,19 +22,20 @@ pub struct Tools {
     pub helm: PathBuf,
 }
 
+/// Where the programs are that run Pods.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeTools {
+    pub kubelet: PathBuf,
+    pub kube_proxy: PathBuf,
+    /// Static, as is the next: each is all that there is in its image.
+    pub coredns: PathBuf,
+    pub pause: PathBuf,
+}
+
 /// Finds every program, and builds those that are nowhere: ten minutes on two
 /// cores, once. Says on the error output what it is doing. Processes that ask at
 /// the same time wait for one build.
 pub async fn tools() -> Result<Tools> {
-    let mut missing = Vec::new();
-    for tool in &ALL {
-        if tool.find().await?.is_none() {
-            missing.push(tool);
-        }
-    }
-    for (index, tool) in missing.iter().enumerate() {
-        tool.build(index + 1, missing.len()).await?;
-    }
     let [
         etcd,
         kube_apiserver,
@@ -42,14 +43,25 @@ pub async fn tools() -> Result<Tools> {
         kube_scheduler,
         kubectl,
         helm,
-    ] = &ALL;
+    ] = find_or_build(&ALL).await?;
     Ok(Tools {
-        etcd: etcd.need().await?,
-        kube_apiserver: kube_apiserver.need().await?,
-        kube_controller_manager: kube_controller_manager.need().await?,
-        kube_scheduler: kube_scheduler.need().await?,
-        kubectl: kubectl.need().await?,
-        helm: helm.need().await?,
+        etcd,
+        kube_apiserver,
+        kube_controller_manager,
+        kube_scheduler,
+        kubectl,
+        helm,
+    })
+}
+
+/// What a node needs besides, found or built as by [`tools`]: three minutes more.
+pub async fn node_tools() -> Result<NodeTools> {
+    let [kubelet, kube_proxy, coredns, pause] = find_or_build(&OF_A_NODE).await?;
+    Ok(NodeTools {
+        kubelet,
+        kube_proxy,
+        coredns,
+        pause,
     })
 }
 
@@ -60,6 +72,23 @@ pub async fn helm() -> Result<PathBuf> {
         helm.build(1, 1).await?;
     }
     helm.need().await
+}
+
+async fn find_or_build<const N: usize>(tools: &[Tool; N]) -> Result<[PathBuf; N]> {
+    let mut missing = Vec::new();
+    for tool in tools {
+        if tool.find().await?.is_none() {
+            missing.push(tool);
+        }
+    }
+    for (index, tool) in missing.iter().enumerate() {
+        tool.build(index + 1, missing.len()).await?;
+    }
+    let mut found = [const { PathBuf::new() }; N];
+    for (path, tool) in found.iter_mut().zip(tools) {
+        *path = tool.need().await?;
+    }
+    Ok(found)
 }
 
 const ALL: [Tool; 6] = [
@@ -93,14 +122,36 @@ const ALL: [Tool; 6] = [
     },
 ];
 
+const OF_A_NODE: [Tool; 4] = [
+    kubernetes("kubelet", "k8s.io/kubernetes/cmd/kubelet"),
+    kubernetes("kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy"),
+    Tool {
+        name: "coredns",
+        package: "github.com/coredns/coredns",
+        module: &NODE,
+        ask_version: &["-version"],
+        // It may be linked to libraries that its image does not have.
+        suits: |_, _| false,
+    },
+    Tool {
+        name: "chat-pause",
+        package: "./pause",
+        module: &NODE,
+        ask_version: &[],
+        suits: |_, _| false,
+    },
+];
+
 const ETCD: Module = Module {
     folder: "etcd",
     path: "go.etcd.io/etcd/server/v3",
+    inputs: &["go.sum"],
     stamp: |_| String::new(),
 };
 const KUBERNETES: Module = Module {
     folder: "kubernetes",
     path: "k8s.io/kubernetes",
+    inputs: &["go.sum"],
     stamp: |version| {
         let [major, minor, patch] = version;
         let package = "k8s.io/component-base/version";
@@ -112,9 +163,17 @@ const KUBERNETES: Module = Module {
 const HELM: Module = Module {
     folder: "helm",
     path: "helm.sh/helm/v4",
+    inputs: &["go.sum"],
     stamp: |[major, minor, patch]| {
         format!(" -X helm.sh/helm/v4/internal/version.version=v{major}.{minor}.{patch}")
     },
+};
+
+const NODE: Module = Module {
+    folder: "node",
+    path: "github.com/coredns/coredns",
+    inputs: &["go.sum", "pause/main.go"],
+    stamp: |_| String::new(),
 };
 
 type Version = [u32; 3];
@@ -132,6 +191,8 @@ struct Tool {
 struct Module {
     folder: &'static str,
     path: &'static str,
+    /// The files that say what is built.
+    inputs: &'static [&'static str],
     /// What the linker has to write into the program, so that it knows its version.
     stamp: fn(Version) -> String,
 }
@@ -247,7 +308,11 @@ impl Module {
 
     /// Programs of other versions or flags are in other folders.
     fn cache(&self) -> Result<PathBuf> {
-        let inputs = [self.read("go.sum")?, self.linker_flags()?].concat();
+        let mut inputs = String::new();
+        for file in self.inputs {
+            inputs += &self.read(file)?;
+        }
+        inputs += &self.linker_flags()?;
         let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, inputs.as_bytes());
         let hash: String = hash.as_ref()[..8]
             .iter()
@@ -317,6 +382,7 @@ mod tests {
         assert!(ETCD.version()? >= [3, 5, 0]);
         assert_eq!(KUBERNETES.version()?[..2], [1, 36]);
         assert_eq!(HELM.version()?[0], 4);
+        assert!(NODE.version()? >= [1, 14, 0]);
         Ok(())
     }
 

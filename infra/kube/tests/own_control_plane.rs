@@ -13,6 +13,7 @@ const BARE: Options = Options {
     controller_manager: false,
     scheduler: false,
     audit: Audit::Off,
+    node: None,
 };
 
 #[tokio::test]
