@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use chat_e2e::nemesis;
-use chat_e2e::run::{Outcome, Plan, Sum, run};
+use chat_e2e::run::{LoadPlan, Outcome, Plan, Sum, run};
 use clap::Parser;
 use nix::sys::statvfs::statvfs;
 use tokio::signal::unix::{SignalKind, signal};
@@ -78,9 +78,9 @@ async fn rounds(args: Args) -> anyhow::Result<ExitCode> {
         let outcome = Box::pin(run(&plan)).await?;
         eprintln!("{outcome}");
         if outcome.is_clean() && !args.keep {
-            fs::remove_file(plan.history())?;
+            fs::remove_file(plan.load.history())?;
         } else {
-            eprintln!("  its history is {}", plan.history().display());
+            eprintln!("  its history is {}", plan.load.history().display());
         }
         note(&args.folder, &outcome)?;
         outcomes.push(outcome);
@@ -99,20 +99,22 @@ async fn rounds(args: Args) -> anyhow::Result<ExitCode> {
 fn plan(args: &Args, seed: u64) -> anyhow::Result<Plan> {
     let length = Duration::from_secs_f64(args.minutes * 60.0);
     Ok(Plan {
-        seed,
+        load: LoadPlan {
+            seed,
+            rate: args.rate,
+            people: args.people,
+            folder: args.folder.join(format!("seed-{seed}")),
+            // It takes most of a minute; the rounds are long enough for others to go without.
+            presence: seed.is_multiple_of(3),
+        },
         length,
-        rate: args.rate,
-        people: args.people,
         replicas: args.replicas,
         schedule: match &args.schedule {
             Some(file) => nemesis::read(file)?,
             None => nemesis::schedule(seed, length, args.replicas),
         },
-        folder: args.folder.join(format!("seed-{seed}")),
         programs: args.programs.clone(),
         env: Vec::new(),
-        // It takes most of a minute; the rounds are long enough for others to go without.
-        presence: seed.is_multiple_of(3),
     })
 }
 

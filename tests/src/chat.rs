@@ -1,10 +1,10 @@
 //! A running chat: the services behind NGINX, on real stores, started for a test.
 
+mod backstage;
 mod dump;
 mod start;
 mod tokens;
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,9 +14,8 @@ use chat_local::Cluster;
 use chat_local::daemon::Daemon;
 use chat_local::stack::{Pod, Stack};
 use chat_local::testing::TestCluster;
-use tokio::process::Command;
 
-use crate::{Person, Site, await_until};
+use crate::{Backstage, Person, Site, await_until};
 use start::Folder;
 
 const SOON: Duration = Duration::from_secs(10);
@@ -79,18 +78,6 @@ impl Chat {
         Ok(value.unwrap_or_default())
     }
 
-    /// What `<service> <arguments>` prints, with the settings of the service.
-    pub async fn command(&self, service: Service, arguments: &[&str]) -> anyhow::Result<String> {
-        let output = Command::new(self.programs.join(service.name()))
-            .args(arguments)
-            .envs(self.cluster.env(service))
-            .output()
-            .await?;
-        let errors = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "{}: {errors}", service.name());
-        Ok(String::from_utf8(output.stdout)?)
-    }
-
     async fn admin(
         &self,
         service: Service,
@@ -148,19 +135,9 @@ impl Chat {
         Ok([ada, ben])
     }
 
-    /// The keys in Redis of this ChatCluster that start with `prefix`.
-    pub async fn redis_keys(&self, prefix: &str) -> anyhow::Result<BTreeSet<String>> {
-        let mut redis = self.cluster().stores.redis().await?;
-        let keys = redis::cmd("KEYS")
-            .arg(format!("{}:{prefix}*", self.cluster().name))
-            .query_async(&mut redis)
-            .await?;
-        Ok(keys)
-    }
-
     /// Redis forgets everything of this ChatCluster.
     pub async fn wipe_redis(&self) -> anyhow::Result<()> {
-        let mut redis = self.cluster().stores.redis().await?;
+        let mut redis = self.redis().await?;
         let keys = self.redis_keys("").await?;
         ensure!(!keys.is_empty(), "there was nothing to wipe");
         redis::cmd("DEL").arg(keys).exec_async(&mut redis).await?;

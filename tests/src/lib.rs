@@ -4,6 +4,7 @@
 
 mod answer;
 mod await_until;
+mod backstage;
 mod chat;
 pub mod checker;
 mod client;
@@ -25,6 +26,7 @@ mod talk;
 
 pub use answer::Answer;
 pub use await_until::await_until;
+pub use backstage::Backstage;
 pub use chat::Chat;
 pub use client::{ChatClient, Outgoing, State};
 pub use forged::{COUNT as FORGED_TOKENS, Forge, Forged};

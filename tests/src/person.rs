@@ -33,12 +33,16 @@ pub struct Browser {
 impl Browser {
     pub fn new(site: &Site) -> anyhow::Result<Self> {
         let address = next_address();
-        let http = reqwest::Client::builder()
+        let mut http = reqwest::Client::builder()
             .local_address(address)
             .timeout(REQUEST)
             .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .build()?;
+            .no_proxy();
+        if let Some(there) = site.address {
+            let url = reqwest::Url::parse(&site.url)?;
+            http = http.resolve(url.host_str().context("no host")?, there);
+        }
+        let http = http.build()?;
         Ok(Self {
             site: site.clone(),
             address,

@@ -1,5 +1,7 @@
 //! Where the services are reached.
 
+use std::net::SocketAddr;
+
 /// An address that answers all public paths: NGINX, or one pod of one service.
 #[derive(Clone, Debug)]
 pub struct Site {
@@ -7,6 +9,8 @@ pub struct Site {
     pub url: String,
     /// What a browser would send as Origin.
     pub origin: String,
+    /// Where that is, when the name in the URL leads nowhere.
+    pub address: Option<SocketAddr>,
 }
 
 impl Site {
@@ -15,14 +19,26 @@ impl Site {
         Self {
             origin: url.clone(),
             url,
+            address: None,
+        }
+    }
+
+    /// The site at an address, whatever name servers say.
+    #[must_use]
+    pub fn at(self, address: SocketAddr) -> Self {
+        Self {
+            address: Some(address),
+            ..self
         }
     }
 
     /// Another door to the same site: the Origin stays.
+    #[must_use]
     pub fn through(&self, url: &str) -> Self {
         Self {
             url: url.trim_end_matches('/').to_owned(),
             origin: self.origin.clone(),
+            address: None,
         }
     }
 }

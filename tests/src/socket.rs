@@ -181,10 +181,13 @@ impl<F: DeserializeOwned + std::fmt::Debug> Socket<F> {
         if let Some(cookies) = cookies {
             headers.insert(COOKIE, HeaderValue::from_str(cookies)?);
         }
-        let peer = lookup_host(authority)
-            .await?
-            .find(SocketAddr::is_ipv4)
-            .context("no IPv4 address")?;
+        let peer = match browser.site.address {
+            Some(address) => address,
+            None => lookup_host(authority)
+                .await?
+                .find(SocketAddr::is_ipv4)
+                .context("no IPv4 address")?,
+        };
         socket.bind(SocketAddr::new(browser.address, 0))?;
         let opened = timeout(CONNECT, async {
             let stream = socket.connect(peer).await?;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use chat_e2e::nemesis::{Fault, Strike, Target};
-use chat_e2e::run::{Outcome, Plan, run};
+use chat_e2e::run::{LoadPlan, Outcome, Plan, run};
 use chat_events::Service;
 use rstest::rstest;
 
@@ -34,16 +34,18 @@ async fn two_kills_under_load_break_no_promise(
     };
     let folder = std::env::temp_dir().join(format!("chaos-run-{}-{seed}", std::process::id()));
     let plan = Plan {
-        seed,
+        load: LoadPlan {
+            seed,
+            rate: 25.0,
+            people: 8,
+            folder: folder.clone(),
+            presence: false,
+        },
         length: LOAD,
-        rate: 25.0,
-        people: 8,
         replicas: 2,
         schedule: vec![kill(0), kill(1)],
-        folder: folder.clone(),
         programs: None,
         env: Vec::new(),
-        presence: false,
     };
     let outcome = Box::pin(run(&plan)).await?;
     eprintln!("{outcome}");
@@ -56,7 +58,7 @@ fn kept(plan: &Plan, outcome: &Outcome) -> anyhow::Result<()> {
     ensure!(
         outcome.is_clean(),
         "the history is {}:\n{outcome}",
-        plan.history().display()
+        plan.load.history().display()
     );
     ensure!(outcome.kills() == 2, "{outcome}");
     ensure!(outcome.acknowledged >= 100, "{outcome}");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::ensure;
-use chat_e2e::{Chat, Talk, await_until};
+use chat_e2e::{Backstage, Chat, Talk, await_until};
 use chat_events::{Service, topology};
 
 const RECOVERY: Duration = Duration::from_secs(60);

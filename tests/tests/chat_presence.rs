@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use chat_e2e::{Chat, ChatSocket, NoticeSocket, Person, await_until};
+use chat_e2e::{Backstage, Chat, ChatSocket, NoticeSocket, Person, await_until};
 use chat_events::{NotificationFrame, Service, UserId};
 use sqlx::PgConnection;
 use tokio::time::Instant;

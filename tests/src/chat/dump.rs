@@ -1,10 +1,10 @@
 //! What lies in a service's database.
 
-use anyhow::Context;
 use chat_events::Service;
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use sqlx::{AssertSqlSafe, Connection};
 
 use super::Chat;
+use crate::Backstage;
 
 impl Chat {
     /// Every row of every table, one a line: the table, then the row as JSON.
@@ -29,14 +29,5 @@ impl Chat {
         }
         database.close().await?;
         Ok(dump)
-    }
-
-    /// A connection of the administrator to the service's database.
-    pub async fn database(&self, service: Service) -> anyhow::Result<PgConnection> {
-        let cluster = self.cluster();
-        let options = cluster.stores.postgres(&cluster.role(service));
-        PgConnection::connect_with(&options)
-            .await
-            .with_context(|| format!("the database of {}", service.name()))
     }
 }

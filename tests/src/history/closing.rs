@@ -13,14 +13,14 @@ use uuid::Uuid;
 
 use super::record::{Entry, Function, Hash, Kind, Record, Via};
 use super::recorder::{Process, Recorder};
-use crate::{Chat, ChatClient, Person, await_until};
+use crate::{Backstage, ChatClient, Person, await_until};
 
 pub use stores::{presence_of, sample};
 
 /// Reads everything into the history. What does not settle within `limit` is read as
 /// it is: the checker says what is wrong with it.
 pub async fn close(
-    chat: &Chat,
+    chat: &impl Backstage,
     recorder: &Recorder,
     clients: &[&ChatClient],
     limit: Duration,
@@ -90,6 +90,17 @@ pub async fn close(
         client.stop().await?;
     }
     Ok(())
+}
+
+/// Reads the logs and the notices alone, for clients that only write and listen.
+pub async fn close_tables(chat: &impl Backstage, recorder: &Recorder) -> anyhow::Result<()> {
+    let found = Finder(recorder.harness());
+    found
+        .logs(&mut chat.database(Service::Messages).await?)
+        .await?;
+    found
+        .notices(&mut chat.database(Service::Notifications).await?)
+        .await
 }
 
 /// Where the logs of each member end.
@@ -264,7 +275,7 @@ impl Finder {
         Ok(())
     }
 
-    async fn accounts(&self, chat: &Chat) -> anyhow::Result<()> {
+    async fn accounts(&self, chat: &impl Backstage) -> anyhow::Result<()> {
         let tables = [
             (Service::Auth, "select id from accounts"),
             (Service::Users, "select id from users"),
@@ -287,7 +298,7 @@ impl Finder {
         Ok(())
     }
 
-    async fn outbox(&self, chat: &Chat, service: Service) -> anyhow::Result<()> {
+    async fn outbox(&self, chat: &impl Backstage, service: Service) -> anyhow::Result<()> {
         let mut database = chat.database(service).await?;
         let waiting = sqlx::query_scalar(
             "select count(*) from outbox
@@ -299,7 +310,7 @@ impl Finder {
         Ok(())
     }
 
-    async fn dead_letters(&self, chat: &Chat) -> anyhow::Result<()> {
+    async fn dead_letters(&self, chat: &impl Backstage) -> anyhow::Result<()> {
         let mut count = 0;
         let owners: BTreeSet<Service> = topology::queues()
             .into_iter()

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::stage::{SOON, Stage};
 use crate::history::{Kind, presence_of, sample};
-use crate::{Browser, ChatClient, Person, await_until, checker};
+use crate::{Backstage, Browser, ChatClient, Person, await_until, checker};
 
 /// Longer than an answered sign-out may take to reach a socket.
 const REVOKED: Duration = Duration::from_secs(4);

@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::stage::{SOON, Stage};
-use crate::{ChatSocket, await_until};
+use crate::{Backstage, ChatSocket, await_until};
 
 /// People talk beside others on the same pod.
 pub async fn strangers_are_near(stage: &mut Stage) -> anyhow::Result<()> {

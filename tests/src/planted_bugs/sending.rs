@@ -6,6 +6,7 @@ use chat_events::{Service, topology};
 use reqwest::Method;
 
 use super::stage::{SOON, Stage};
+use crate::Backstage;
 
 /// Sends are accepted, and the one who stores them dies over it.
 pub async fn killed_while_storing(stage: &mut Stage) -> anyhow::Result<()> {

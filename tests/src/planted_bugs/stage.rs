@@ -14,7 +14,7 @@ use rand::{RngExt, SeedableRng};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use crate::history::{Function, Hash, History, Kind, Record, Recorder, close};
-use crate::{Chat, ChatClient, ChatSocket, Person, await_until};
+use crate::{Backstage, Chat, ChatClient, ChatSocket, Person, await_until};
 
 pub const SOON: Duration = Duration::from_secs(20);
 /// With a bug, things need not settle at all.

@@ -10,9 +10,9 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use tokio::time::{Instant, sleep};
 
-use super::Plan;
+use super::under_load::LoadPlan;
 use crate::history::Recorder;
-use crate::{Chat, ChatClient, Person};
+use crate::{ChatClient, Person, Site};
 
 /// Each person talks to so many on either side.
 const NEIGHBOURS: usize = 2;
@@ -39,14 +39,14 @@ pub struct Crowd {
 
 impl Crowd {
     pub async fn gather(
-        chat: &Chat,
+        site: &Site,
         recorder: &Recorder,
-        plan: &Plan,
+        plan: &LoadPlan,
     ) -> anyhow::Result<Arc<Self>> {
         let count = plan.people;
         ensure!(count >= FEWEST, "at least {FEWEST} people");
         let people: Vec<Person> = stream::iter(0..count)
-            .map(|_| Person::sign_up(&chat.site, "person"))
+            .map(|_| Person::sign_up(site, "person"))
             .buffered(AT_ONCE)
             .try_collect()
             .await?;

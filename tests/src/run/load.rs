@@ -9,8 +9,8 @@ use rand::{RngExt, SeedableRng};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
-use super::Plan;
 use super::crowd::Crowd;
+use super::under_load::LoadPlan;
 use crate::ChatClient;
 
 const TICK: Duration = Duration::from_millis(20);
@@ -57,7 +57,7 @@ impl Pace {
 }
 
 impl Load {
-    pub fn new(crowd: &Arc<Crowd>, plan: &Plan) -> Self {
+    pub fn new(crowd: &Arc<Crowd>, plan: &LoadPlan) -> Self {
         Self {
             crowd: crowd.clone(),
             rng: StdRng::seed_from_u64(plan.seed),
@@ -67,7 +67,8 @@ impl Load {
         }
     }
 
-    pub async fn go(&mut self, until: Instant) {
+    /// Never ends; dropped and called again, it goes on.
+    pub async fn go(&mut self) -> ! {
         let mut write = Pace::every(1.0 / self.rate);
         let mut reconnect = Pace::every(RECONNECT);
         let mut meet = Pace::every(MEET);
@@ -75,7 +76,7 @@ impl Load {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut before = Instant::now();
-        while before < until {
+        loop {
             ticks.tick().await;
             let passed = before.elapsed();
             before += passed;

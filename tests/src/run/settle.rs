@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use super::crowd::Crowd;
 use crate::history::tops;
-use crate::{Chat, await_until};
+use crate::{Backstage, await_until};
 
 /// Looking costs the services time as well.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(300);
@@ -18,7 +18,11 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(300);
 ///
 /// # Errors
 /// Who or what has not come to rest in time.
-pub async fn settle(chat: &Chat, crowd: &Crowd, limit: Duration) -> anyhow::Result<Duration> {
+pub async fn settle(
+    chat: &impl Backstage,
+    crowd: &Crowd,
+    limit: Duration,
+) -> anyhow::Result<Duration> {
     let begun = Instant::now();
     await_until("the chat comes to rest", limit, async || {
         let looked = look(chat, crowd).await;
@@ -31,7 +35,7 @@ pub async fn settle(chat: &Chat, crowd: &Crowd, limit: Duration) -> anyhow::Resu
     Ok(begun.elapsed())
 }
 
-async fn look(chat: &Chat, crowd: &Crowd) -> anyhow::Result<()> {
+async fn look(chat: &impl Backstage, crowd: &Crowd) -> anyhow::Result<()> {
     for client in &crowd.clients {
         let state = client.state();
         ensure!(

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::ensure;
 use chat_e2e::proxy::{Faults, Proxy, Way};
-use chat_e2e::{Browser, Chat, Person, await_until};
+use chat_e2e::{Backstage, Browser, Chat, Person, await_until};
 use chat_events::Service;
 use futures::future::{join_all, try_join_all};
 use serde_json::json;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use chat_e2e::proxy::{Faults, Proxy, Way};
-use chat_e2e::{Chat, await_until};
+use chat_e2e::{Backstage, Chat, await_until};
 use chat_events::Service;
 use futures::future::try_join_all;
 use sqlx::Connection;

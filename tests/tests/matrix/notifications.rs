@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use anyhow::ensure;
-use chat_e2e::{Chat, await_until};
+use chat_e2e::{Backstage, Chat, await_until};
 use chat_events::Service;
 
 use crate::recorded::{RECOVERY, Recorded, figure};

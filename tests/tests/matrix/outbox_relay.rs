@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use chat_e2e::proxy::{Faults, Proxy, Way};
-use chat_e2e::{Chat, ChatSocket, Person, await_until};
+use chat_e2e::{Backstage, Chat, ChatSocket, Person, await_until};
 use chat_events::topology::Exchange;
 use chat_events::{Envelope, Event, Recorded, Service, UserId, limits};
 use serde_json::json;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use chat_e2e::proxy::{Faults, Proxy, Way};
-use chat_e2e::{Chat, ChatClient, await_until};
+use chat_e2e::{Backstage, Chat, ChatClient, await_until};
 use chat_events::Service;
 use chat_local::testing::own_stores_on_small_disk;
 use chat_local::{Supervisor, programs};

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use chat_e2e::proxy::{Faults, Frames, Proxy};
-use chat_e2e::{Chat, await_until};
+use chat_e2e::{Backstage, Chat, await_until};
 use chat_events::topology::{self, Exchange};
 use chat_events::{Service, limits};
 use chat_local::testing::{OwnStores, own_stores, own_stores_on_small_disk};

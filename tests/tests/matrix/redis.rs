@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use chat_e2e::proxy::{Faults, Proxy};
-use chat_e2e::{Chat, Person, await_until};
+use chat_e2e::{Backstage, Chat, Person, await_until};
 use chat_events::Service;
 use serde_json::json;
 

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::Finder;
 use crate::history::record::{Entry, Hash, Record};
 use crate::history::recorder::Recorder;
-use crate::{Chat, Person};
+use crate::{Backstage, Chat, Person};
 
 /// As messages keeps the newest page of a conversation.
 #[derive(Deserialize)]
@@ -33,8 +33,8 @@ struct Listed {
 
 impl Finder {
     /// Every page in Redis, with the place in the log that its key names.
-    pub(super) async fn pages(&self, chat: &Chat) -> anyhow::Result<()> {
-        let mut redis = chat.cluster().stores.redis().await?;
+    pub(super) async fn pages(&self, chat: &impl Backstage) -> anyhow::Result<()> {
+        let mut redis = chat.redis().await?;
         for key in chat.redis_keys("messages:newest:").await? {
             let value: Option<String> = redis::cmd("GET").arg(&key).query_async(&mut redis).await?;
             // It may have run out just now.
@@ -61,8 +61,8 @@ impl Finder {
     /// Each user of each page of the directory that would still be given out, and
     /// the users as the table has them. Redis is read first: of a page whose version
     /// is still that of the table, every user is as in the table.
-    pub(super) async fn directory(&self, chat: &Chat) -> anyhow::Result<()> {
-        let mut redis = chat.cluster().stores.redis().await?;
+    pub(super) async fn directory(&self, chat: &impl Backstage) -> anyhow::Result<()> {
+        let mut redis = chat.redis().await?;
         let mut pages: Vec<(String, DirectoryPage)> = Vec::new();
         for key in chat.redis_keys("users:").await? {
             let value: Option<String> = redis::cmd("GET").arg(&key).query_async(&mut redis).await?;
@@ -105,7 +105,7 @@ impl Finder {
     }
 
     /// How many refresh tokens of each live session are good.
-    pub(super) async fn leaves(&self, chat: &Chat) -> anyhow::Result<()> {
+    pub(super) async fn leaves(&self, chat: &impl Backstage) -> anyhow::Result<()> {
         let mut auth = chat.database(Service::Auth).await?;
         let sessions: Vec<(Uuid, Uuid, i64)> = sqlx::query_as(
             "select s.id, s.account_id, count(t.hash) filter (where t.used_at is null)
