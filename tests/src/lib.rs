@@ -12,6 +12,7 @@ pub mod collector;
 mod forged;
 pub mod fuzz;
 pub mod history;
+pub mod load;
 mod log;
 pub mod nemesis;
 mod person;

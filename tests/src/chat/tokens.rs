@@ -19,13 +19,16 @@ impl Chat {
         let other = victim.sign_in_elsewhere().await?;
         let ended = other.cookie("auth").context("not signed in")?;
         other.sign_out().await?;
-        let secret = self.secret("JWT_KEY")?;
-        let forge = Forge::new(&good, signing_key(&secret)?)?;
+        let forge = Forge::new(&good, self.signing_key()?)?;
         // Another ChatCluster has another name and another key.
         let elsewhere = signing_key("the key of another ChatCluster, also long enough")?;
         let foreign = forge.foreign("other", &elsewhere);
         let tokens = forge.tokens(&refresh, &ended, &foreign);
         Ok((forge, tokens))
+    }
+
+    pub(crate) fn signing_key(&self) -> anyhow::Result<Ed25519KeyPair> {
+        signing_key(&self.secret("JWT_KEY")?)
     }
 
     fn secret(&self, name: &str) -> anyhow::Result<String> {
