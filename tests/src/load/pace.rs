@@ -9,6 +9,10 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 pub type Due = UnboundedReceiver<Instant>;
 
 /// Gives moments to `players` in turn, `rate` in a second for `length`.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the runtime's clock is as coarse as the latencies that are measured"
+)]
 pub fn every(rate: f64, length: Duration, players: usize) -> Vec<Due> {
     let (senders, receivers): (Vec<UnboundedSender<_>>, Vec<_>) =
         (0..players).map(|_| unbounded_channel()).unzip();
