@@ -15,7 +15,10 @@ pub fn make(name: &str) -> Result<()> {
     if root.join("cgroup.controllers").exists() {
         for controller in CONTROLLERS {
             // Not every kernel has each, and the kubelet says what it cannot do without.
-            let _ = std::fs::write(root.join("cgroup.subtree_control"), format!("+{controller}"));
+            let _ = std::fs::write(
+                root.join("cgroup.subtree_control"),
+                format!("+{controller}"),
+            );
         }
     }
     for hierarchy in hierarchies()? {

@@ -96,7 +96,10 @@ impl Cluster {
         }
         let status = child.wait()?;
         let logs = folder.join("logs");
-        bail!("the node came to nothing ({status}): see {}", logs.display())
+        bail!(
+            "the node came to nothing ({status}): see {}",
+            logs.display()
+        )
     }
 
     /// The cluster that runs in a folder.

@@ -2,8 +2,13 @@
 
 use std::process::ExitCode;
 
+use tracing_subscriber::EnvFilter;
+
 fn main() -> ExitCode {
+    // The client tells of each time that a server which starts does not answer yet.
+    let said = EnvFilter::new("info,kube_client::client::builder=off");
     tracing_subscriber::fmt()
+        .with_env_filter(said)
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .init();

@@ -56,11 +56,13 @@ impl Namespaces {
     /// A program of the node. Its network is that of whoever starts it.
     pub fn program(&self, path: &Path, folder: &Path) -> Result<Program> {
         let pid = self.holder.pid();
-        Ok(Program::new(programs::need("nsenter", "util-linux")?, folder)
-            .arg(format!("--mount=/proc/{pid}/ns/mnt"))
-            .arg(format!("--pid=/proc/{pid}/ns/pid_for_children"))
-            .arg("--")
-            .arg(path.display().to_string()))
+        Ok(
+            Program::new(programs::need("nsenter", "util-linux")?, folder)
+                .arg(format!("--mount=/proc/{pid}/ns/mnt"))
+                .arg(format!("--pid=/proc/{pid}/ns/pid_for_children"))
+                .arg("--")
+                .arg(path.display().to_string()),
+        )
     }
 
     /// Comes back when somebody has killed the node.
@@ -79,7 +81,9 @@ pub fn enter(folder: &Path) -> Result<()> {
 
 /// A path as the programs of a running node see it.
 pub fn inside(folder: &Path, path: &str) -> Result<PathBuf> {
-    Ok(proc(folder)?.join("root").join(path.trim_start_matches('/')))
+    Ok(proc(folder)?
+        .join("root")
+        .join(path.trim_start_matches('/')))
 }
 
 fn proc(folder: &Path) -> Result<PathBuf> {

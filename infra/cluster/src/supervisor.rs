@@ -121,6 +121,7 @@ async fn run(folder: &Path, cgroup: &str, namespaces: &Namespaces, doors: Doors)
         },
     };
     keeper.stop().await;
+    drop(tasks);
     drop(node);
     outcome
 }
@@ -158,10 +159,14 @@ async fn start(
     let started = Instant::now();
     let dns = include_str!("../manifests/dns.yaml").replace("$COREDNS", runtime::COREDNS);
     access.apply(&dns).await?;
-    access.apply(include_str!("../manifests/storage.yaml")).await?;
+    access
+        .apply(include_str!("../manifests/storage.yaml"))
+        .await?;
     let rollout = ["rollout", "status", "deployment/coredns"];
     let patience = ["--namespace=kube-system", "--timeout=120s"];
-    access.kubectl(&[&rollout[..], &patience[..]].concat()).await?;
+    access
+        .kubectl(&[&rollout[..], &patience[..]].concat())
+        .await?;
     done("name server Ready", started)?;
     let cluster = Cluster {
         access: plane.access(),

@@ -2,6 +2,7 @@
 
 mod bench;
 mod chaos;
+mod cluster;
 mod demo;
 mod down;
 mod files;
@@ -41,6 +42,11 @@ enum Command {
     Down,
     /// Install what the tests need and run all of them.
     Test(test::Args),
+    /// A Kubernetes cluster on this machine, to run the chat in Pods.
+    Cluster {
+        #[command(subcommand)]
+        what: cluster::What,
+    },
     /// Break everything under load, and prove that nothing acknowledged is lost.
     Chaos(chaos::Args),
     /// Measure what something costs, beside what was hoped for.
@@ -66,6 +72,7 @@ async fn main() -> ExitCode {
         Command::Up(args) => Box::pin(up::run(args)).await,
         Command::Down => down::run().await,
         Command::Test(args) => test::run(args).await,
+        Command::Cluster { what } => cluster::run(what).await,
         Command::Chaos(args) => chaos::run(args).await,
         Command::Bench { what } => bench::run(&what),
         Command::Generate { check } => generate::run(check),

@@ -43,6 +43,34 @@ pub const BROWSER: [Package; 1] = [Package {
     name: "chromium",
 }];
 
+/// For a node that runs Pods.
+pub const NODE: [Package; 6] = [
+    Package {
+        program: "containerd",
+        name: "containerd",
+    },
+    Package {
+        program: "runc",
+        name: "runc",
+    },
+    Package {
+        program: "/usr/lib/cni/bridge",
+        name: "containernetworking-plugins",
+    },
+    Package {
+        program: "iptables",
+        name: "iptables",
+    },
+    Package {
+        program: "ip",
+        name: "iproute2",
+    },
+    Package {
+        program: "tini",
+        name: "tini",
+    },
+];
+
 /// Installs what is missing, after saying so; or says the line to run.
 pub fn install(wanted: &[Package]) -> Result<()> {
     let missing: Vec<_> = wanted

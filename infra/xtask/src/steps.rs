@@ -77,14 +77,19 @@ pub async fn timed<T>(name: &str, work: impl Future<Output = Result<T>>) -> Resu
         let _ = write!(std::io::stdout(), "\r\u{1b}[2K");
     }
     if outcome.is_ok() {
-        let step = Step {
-            name: name.to_owned(),
-            time: started.elapsed(),
-            error: None,
-        };
-        say(&step.line());
+        done(name, started.elapsed());
     }
     outcome
+}
+
+/// The line of a part that somebody else has waited for.
+pub fn done(name: &str, time: Duration) {
+    let step = Step {
+        name: name.to_owned(),
+        time,
+        error: None,
+    };
+    say(&step.line());
 }
 
 pub fn say(line: &str) {
