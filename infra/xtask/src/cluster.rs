@@ -1,0 +1,119 @@
+//! `cargo xtask cluster`: a Kubernetes cluster on this machine.
+
+mod engine;
+
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Result, bail};
+use chat_cluster::Cluster;
+use chat_cluster::testing::shared_cluster_folder;
+
+use crate::steps::{self, say, timed};
+use crate::{files, packages};
+use engine::Engine;
+
+#[derive(clap::Subcommand)]
+pub enum What {
+    /// Start a cluster of one node, or find the one that runs. It outlives this command.
+    Up,
+    /// Stop it, and remove everything that it was.
+    Down,
+    /// Say whether one runs, and what runs on it.
+    Status,
+    /// Make images known to it, from what `docker save` or `cargo xtask images` wrote.
+    LoadImage {
+        #[arg(required = true)]
+        archives: Vec<PathBuf>,
+    },
+}
+
+pub async fn run(what: What) -> Result<ExitCode> {
+    let engine = Engine::find();
+    match what {
+        What::Up => match engine {
+            Some(engine) => engine.up()?,
+            None => up().await?,
+        },
+        What::Down => match engine {
+            Some(engine) => engine.down()?,
+            None => {
+                chat_cluster::remove(&shared_cluster_folder())?;
+                say("no cluster is left");
+            }
+        },
+        What::Status => match engine {
+            Some(engine) => engine.status()?,
+            None => return status().await,
+        },
+        What::LoadImage { archives } => match engine {
+            Some(engine) => archives.iter().try_for_each(|it| engine.load(it))?,
+            None => {
+                let cluster = running()?;
+                for archive in &archives {
+                    let name = format!("{} loaded", archive.display());
+                    timed(&name, cluster.load_image(archive)).await?;
+                }
+            }
+        },
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn up() -> Result<()> {
+    let cluster = start().await?;
+    say("");
+    say("  The cluster runs, until `cargo xtask cluster down`. Look into it by");
+    say(&format!(
+        "  export KUBECONFIG={}",
+        cluster.kubeconfig().display()
+    ));
+    say(&format!(
+        "  {} get pods --all-namespaces",
+        cluster.tools.kubectl.display()
+    ));
+    say(&format!(
+        "  What listens on its ports 80 and 443 is at http://chat.localhost:{} and https://chat.localhost:{}",
+        cluster.http_port, cluster.https_port
+    ));
+    Ok(())
+}
+
+/// The cluster of this machine, started if need be.
+pub async fn start() -> Result<Cluster> {
+    packages::install(&packages::NODE)?;
+    timed("programs of Kubernetes", async {
+        chat_kube::tools().await?;
+        chat_kube::node_tools().await
+    })
+    .await?;
+    timed("program that holds the node", async {
+        steps::run(
+            Command::new("cargo")
+                .args(["build", "--quiet", "--package", "chat-cluster", "--bins"])
+                .current_dir(files::root())
+                .env("CARGO_TARGET_DIR", files::target()),
+        )
+    })
+    .await?;
+    let supervisor = files::target().join("debug/cluster-node");
+    Cluster::start(&shared_cluster_folder(), &supervisor, steps::done)
+}
+
+async fn status() -> Result<ExitCode> {
+    let Ok(cluster) = Cluster::find(&shared_cluster_folder()) else {
+        say("no cluster runs: start one by `cargo xtask cluster up`");
+        return Ok(ExitCode::FAILURE);
+    };
+    say(&format!("KUBECONFIG={}", cluster.kubeconfig().display()));
+    let what = ["get", "nodes,pods", "--all-namespaces", "--output=wide"];
+    say(cluster.kubectl(&what).await?.trim_end());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn running() -> Result<Cluster> {
+    match Cluster::find(&shared_cluster_folder()) {
+        Ok(cluster) => Ok(cluster),
+        Err(_) => bail!("no cluster runs: start one by `cargo xtask cluster up`"),
+    }
+}
