@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub use state::{Outgoing, State};
+pub use state::{Gap, Outgoing, State};
 
 use crate::Person;
 use crate::history::{Function, Kind, Recorder};

@@ -29,7 +29,7 @@ pub use answer::Answer;
 pub use await_until::await_until;
 pub use backstage::Backstage;
 pub use chat::Chat;
-pub use client::{ChatClient, Outgoing, State};
+pub use client::{ChatClient, Gap, Outgoing, State};
 pub use forged::{COUNT as FORGED_TOKENS, Forge, Forged};
 pub use log::Log;
 pub use person::{Browser, Person};

@@ -55,7 +55,7 @@ async fn a_stalled_reader_never_delays_others_is_closed_with_4008_and_resumes() 
     ensure!(back.state().violations().is_empty());
     ensure!(back.texts(conversation) == reader.texts(conversation));
     // Pages larger than a mailbox are no reason to be closed.
-    ensure!(back.state().connections == 1, "{:?}", back.state().closes);
+    ensure!(back.state().connections == 1, "{:?}", back.state().gaps);
     let bytes = said * limits::CONTENT_CHARS * char::len_utf8(LARGE);
     ensure!(
         bytes > 2 * limits::OUT_QUEUE,

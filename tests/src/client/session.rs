@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::recording::Recording;
-use super::state::State;
+use super::state::{Gap, State};
 use crate::socket::{ChatSocket, Incoming, Refused};
 use crate::{Log, Person};
 
@@ -36,10 +36,18 @@ pub(super) async fn run(person: Person, state: watch::Sender<State>, stop: Cance
                 let ended = session(&person, &state, socket, &stop, &mut recording).await;
                 let code = *ended.as_ref().unwrap_or(&None);
                 state.send_modify(|state| {
+                    // Else it was refused before it began.
+                    if state.connected {
+                        state.gaps.push(Gap {
+                            code,
+                            wanted: state.offline || stop.is_cancelled(),
+                            began: Instant::now(),
+                            lasted: None,
+                        });
+                    }
                     state.connected = false;
                     // Nobody would say when it ends.
                     state.typing.clear();
-                    state.closes.push(code);
                     state.signed_out = code == Some(close::REVOKED);
                 });
                 recording.shows(&state.borrow());
@@ -101,6 +109,9 @@ async fn session(
             state.send_modify(|state| {
                 state.connected = true;
                 state.connections += 1;
+                if let Some(gap) = state.gaps.last_mut() {
+                    gap.lasted = Some(gap.began.elapsed());
+                }
                 state.process = reborn.or(state.process.take());
                 state.apply(hello);
             });

@@ -44,8 +44,8 @@ pub struct State {
     pub user_id: Option<UserId>,
     /// Successful connections so far.
     pub connections: u32,
-    /// How connections ended, in order.
-    pub closes: Vec<Option<u16>>,
+    /// The times without a connection after the first one, in order.
+    pub gaps: Vec<Gap>,
     /// Not final errors.
     pub errors: Vec<Code>,
     /// The session was ended; the client will not come back.
@@ -53,6 +53,18 @@ pub struct State {
     pub epoch: Option<String>,
     /// Its hand in the history, when it has one.
     pub process: Option<Process>,
+}
+
+/// From the end of a connection to the next hello.
+#[derive(Clone, Copy, Debug)]
+pub struct Gap {
+    /// What the server said to end it.
+    pub code: Option<u16>,
+    /// The user went away or stopped.
+    pub wanted: bool,
+    pub began: Instant,
+    /// Nothing while it lasts.
+    pub lasted: Option<Duration>,
 }
 
 impl State {
@@ -195,10 +207,10 @@ impl State {
             .map(|log| (log.top(), log.hole()))
             .collect();
         format!(
-            "connected {}, connections {}, closes {:?}, errors {:?}, waiting {}, refused {:?}, logs {logs:?}",
+            "connected {}, connections {}, gaps {:?}, errors {:?}, waiting {}, refused {:?}, logs {logs:?}",
             self.connected,
             self.connections,
-            self.closes,
+            self.gaps,
             self.errors,
             self.outbox.len(),
             self.refused,

@@ -76,7 +76,7 @@ async fn a_pod_that_drains_costs_each_client_one_reconnect() -> anyhow::Result<(
     for (client, before) in talk.clients.iter().zip(before) {
         client.await_connected().await?;
         let again = client.state().connections - before;
-        ensure!(again <= 1, "{again} times: {:?}", client.state().closes);
+        ensure!(again <= 1, "{again} times: {:?}", client.state().gaps);
         moved += again;
     }
     ensure!(moved > 0, "nobody was on that pod");

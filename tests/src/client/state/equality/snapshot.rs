@@ -39,7 +39,7 @@ pub fn snapshot(mut state: State) -> Snapshot {
         offline: _,
         connected: _,
         connections: _,
-        closes: _,
+        gaps: _,
         errors: _,
         signed_out: _,
         process: _,
