@@ -21,12 +21,9 @@ impl Counters {
     pub async fn prepare(stores: &Stores) -> anyhow::Result<()> {
         let admin = stores.handle().postgres("postgres");
         let mut database = PgConnection::connect_with(&admin).await?;
-        for sql in [
-            "alter system set shared_preload_libraries = 'pg_stat_statements'",
-            "alter system set pg_stat_statements.max = 10000",
-        ] {
-            sqlx::query(sql).execute(&mut database).await?;
-        }
+        sqlx::query("alter system set shared_preload_libraries = 'pg_stat_statements'")
+            .execute(&mut database)
+            .await?;
         database.close().await?;
         stores.postgres.stop().await?;
         stores.postgres.start().await?;

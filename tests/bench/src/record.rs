@@ -191,7 +191,7 @@ impl Run {
         let mut out = String::new();
         let _ = writeln!(
             out,
-            "\n{} {} ({}): {:.0} {}s in {:.1} s, {:.0} a second",
+            "\n{}, {} ({}): {:.0} × {} in {:.1} s, {:.0} a second",
             self.bench,
             self.variant,
             self.system,

@@ -103,7 +103,7 @@ pub async fn all() -> anyhow::Result<()> {
     for floor in floors {
         writeln!(
             out,
-            "{:14} {:>10.0} {}s/s {:>10.2} µs of the server {:>8.2} of its client",
+            "{:14} {:>10.0} × {:10} a second {:>10.2} µs of the server {:>8.2} of its client",
             floor.name, floor.per_second, floor.unit, floor.server_us, floor.client_us
         )?;
         let mut run = crate::record::Run::new("floor", floor.name, floor.unit)?;
