@@ -38,11 +38,10 @@ pub fn chat(programs: &Path, client: &Path, version: &str) -> Result<Vec<Image>>
 pub fn program(binary: &Path, version: &str) -> Result<Draft> {
     let name = binary.file_name().context("a program without a name")?;
     let work = Work::new()?;
-    let stripped = work.0.join("stripped");
-    run(Command::new("strip").arg("-o").arg(&stripped).arg(binary))?;
+    let stripped = strip(&work, binary)?;
     Ok(Draft {
         name: image(&name.to_string_lossy(), version),
-        layers: vec![Layer::of_folder(&work.root(&stripped)?)?],
+        layers: vec![Layer::of_folder(&work.root(&stripped, "/app")?)?],
         config: dockerfile::last_stage(&text("rust.Dockerfile")?)?,
     })
 }
@@ -51,7 +50,7 @@ pub fn program(binary: &Path, version: &str) -> Result<Draft> {
 pub fn client(built: &Path, version: &str) -> Result<Draft> {
     let nginx = programs::need("nginx", "nginx-light")?;
     let work = Work::new()?;
-    let root = work.root(&nginx)?;
+    let root = work.root(&nginx, "/app")?;
     let site = root.join("srv");
     run(Command::new("cp").arg("-r").arg(built).arg(&site))?;
     ensure!(
@@ -73,21 +72,28 @@ fn image(name: &str, version: &str) -> String {
     format!("chatcluster/{name}:{version}")
 }
 
+/// A copy without debugging information and names.
+pub fn strip(work: &Work, binary: &Path) -> Result<PathBuf> {
+    let stripped = work.0.join("stripped");
+    run(Command::new("strip").arg("-o").arg(&stripped).arg(binary))?;
+    Ok(stripped)
+}
+
 /// A folder that goes when it is dropped.
-struct Work(PathBuf);
+pub struct Work(PathBuf);
 
 impl Work {
-    fn new() -> Result<Self> {
+    pub fn new() -> Result<Self> {
         let path = folder().join(format!("{}.new", Uuid::new_v4()));
         std::fs::create_dir_all(&path)?;
         Ok(Self(path))
     }
 
-    /// The root file system of a program that is started as `/app`.
-    fn root(&self, program: &Path) -> Result<PathBuf> {
+    /// The root file system, with a program that is started as `place`.
+    pub fn root(&self, program: &Path, place: &str) -> Result<PathBuf> {
         let root = self.0.join("root");
         let script = docker("rootfs");
-        run(Command::new(script).arg(program).arg(&root).arg("/app"))?;
+        run(Command::new(script).arg(program).arg(&root).arg(place))?;
         Ok(root)
     }
 }

@@ -1,6 +1,6 @@
 //! Makes container images without a container engine: those of the product, with
-//! the same content as `infra/docker` gives them, and stores for tests, from the
-//! distribution's packages.
+//! the same content as `infra/docker` gives them; and what test clusters run besides:
+//! stores from the distribution's packages, and an ingress controller.
 //!
 //! An image is a tar that `docker load`, `ctr images import`, `kind load
 //! image-archive` and `k3d image import` take: an OCI image layout that also has
@@ -20,6 +20,7 @@ mod archive;
 mod chat;
 mod debian;
 mod dockerfile;
+mod ingress;
 mod layer;
 mod stores;
 
@@ -27,6 +28,7 @@ use std::path::PathBuf;
 
 pub use archive::{Config, Draft, Image};
 pub use chat::{PROGRAMS, chat, client, program};
+pub use ingress::{INGRESS, ingress};
 pub use layer::Layer;
 pub use stores::{Store, stores};
 

@@ -14,8 +14,10 @@ use chat_local::testing::temporary_folder;
 use serde_json::Value;
 use tar::{Archive, Builder, EntryType, Header};
 
-/// The content of each entry by its path, and how it is described.
-fn entries(tar: impl Read) -> Result<BTreeMap<PathBuf, (u32, u64, u64, Vec<u8>)>> {
+/// An entry's mode, owner, time and content.
+type Entry = (u32, u64, u64, Vec<u8>);
+
+fn entries(tar: impl Read) -> Result<BTreeMap<PathBuf, Entry>> {
     let mut all = BTreeMap::new();
     for entry in Archive::new(tar).entries()? {
         let mut entry = entry?;

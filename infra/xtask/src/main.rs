@@ -7,6 +7,7 @@ mod demo;
 mod down;
 mod files;
 mod generate;
+mod images;
 mod kube;
 mod logs;
 mod npm;
@@ -47,6 +48,8 @@ enum Command {
         #[command(subcommand)]
         what: cluster::What,
     },
+    /// Make container images without a container engine.
+    Images(images::Args),
     /// Break everything under load, and prove that nothing acknowledged is lost.
     Chaos(chaos::Args),
     /// Measure what something costs, beside what was hoped for.
@@ -73,6 +76,7 @@ async fn main() -> ExitCode {
         Command::Down => down::run().await,
         Command::Test(args) => test::run(args).await,
         Command::Cluster { what } => cluster::run(what).await,
+        Command::Images(args) => images::run(&args),
         Command::Chaos(args) => chaos::run(args).await,
         Command::Bench { what } => bench::run(&what),
         Command::Generate { check } => generate::run(check),

@@ -71,6 +71,22 @@ pub const NODE: [Package; 6] = [
     },
 ];
 
+/// For container images without a container engine.
+pub const IMAGES: [Package; 3] = [
+    Package {
+        program: "mmdebstrap",
+        name: "mmdebstrap",
+    },
+    Package {
+        program: "nginx",
+        name: "nginx-light",
+    },
+    Package {
+        program: "strip",
+        name: "binutils",
+    },
+];
+
 /// Installs what is missing, after saying so; or says the line to run.
 pub fn install(wanted: &[Package]) -> Result<()> {
     let missing: Vec<_> = wanted

@@ -1,0 +1,77 @@
+//! `cargo xtask images`: container images without a container engine.
+
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+use anyhow::Result;
+use chat_images::{Image, PROGRAMS};
+
+use crate::steps::{self, say};
+use crate::{files, npm, packages};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// The tag of the images.
+    #[arg(long, default_value = env!("CARGO_PKG_VERSION"))]
+    version: String,
+    /// Cargo's profile: dev is built in the shortest time, dist makes the smallest images.
+    #[arg(long, default_value = "release")]
+    profile: String,
+    /// Make what test clusters run besides, too: three stores and an ingress controller.
+    #[arg(long)]
+    tests: bool,
+}
+
+pub fn run(args: &Args) -> Result<ExitCode> {
+    let started = Instant::now();
+    let mut images = build(&args.profile, &args.version)?;
+    if args.tests {
+        images.extend(build_for_tests(&args.profile)?);
+    }
+    for image in &images {
+        say(&format!("{}@{}", image.name, image.digest));
+        say(&format!("  {}", image.archive.display()));
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    say(&format!("{} images ({seconds:.1} s)", images.len()));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The seven images of the product, of this checkout.
+pub fn build(profile: &str, version: &str) -> Result<Vec<Image>> {
+    packages::install(&packages::IMAGES)?;
+    let programs = cargo(profile, &PROGRAMS)?;
+    npm::install(&npm::client())?;
+    steps::output(
+        Command::new("npm")
+            .args(["run", "--silent", "build"])
+            .current_dir(npm::client()),
+    )?;
+    chat_images::chat(&programs, &npm::client().join("dist"), version)
+}
+
+/// The stores and the ingress controller of test clusters.
+pub fn build_for_tests(profile: &str) -> Result<Vec<Image>> {
+    packages::install(&packages::IMAGES)?;
+    let programs = cargo(profile, &["ingress"])?;
+    let mut images = chat_images::stores()?;
+    images.push(chat_images::ingress(&programs.join("ingress"))?);
+    Ok(images)
+}
+
+/// Builds programs, and gives the folder that they are in.
+fn cargo(profile: &str, programs: &[&str]) -> Result<PathBuf> {
+    let mut cargo = Command::new("cargo");
+    cargo.args(["build", "--profile", profile]);
+    for program in programs {
+        cargo.arg(format!("--package=chat-{program}"));
+    }
+    cargo
+        .current_dir(files::root())
+        .env("CARGO_TARGET_DIR", files::target());
+    steps::run(&mut cargo)?;
+    // The one profile whose folder has another name.
+    let folder = if profile == "dev" { "debug" } else { profile };
+    Ok(files::target().join(folder))
+}
