@@ -53,6 +53,7 @@ impl Drop for Node {
 /// # Errors
 /// When the node cannot be made, or was killed.
 pub fn supervise(folder: &Path) -> Result<()> {
+    close_inherited()?;
     // The terminal's Ctrl-C and its end are not for a node.
     nix::unistd::setsid().context("a supervisor has to be started by `Cluster::start`")?;
     PidFile::of_this_process().write(&cluster::supervisor_file(folder))?;
@@ -65,6 +66,19 @@ pub fn supervise(folder: &Path) -> Result<()> {
     cgroups::remove(&cgroup)?;
     std::fs::remove_file(cluster::supervisor_file(folder))?;
     held
+}
+
+/// A lock of whoever wanted the node must not be held as long as it runs.
+fn close_inherited() -> Result<()> {
+    let open: Vec<i32> = std::fs::read_dir("/proc/self/fd")?
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect();
+    for number in open.into_iter().filter(|number| *number > 2) {
+        // That of the list itself is closed already.
+        let _ = nix::unistd::close(number);
+    }
+    Ok(())
 }
 
 fn hold(folder: &Path, cgroup: &str) -> Result<()> {
