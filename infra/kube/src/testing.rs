@@ -36,7 +36,15 @@ pub async fn control_plane() -> Access {
 /// # Panics
 /// When it cannot be made.
 pub async fn namespace() -> TestNamespace {
-    match new_namespace().await {
+    namespace_on(control_plane().await).await
+}
+
+/// The same on another cluster.
+///
+/// # Panics
+/// When it cannot be made.
+pub async fn namespace_on(access: Access) -> TestNamespace {
+    match new_namespace(access).await {
         Ok(namespace) => namespace,
         Err(error) => panic!("no namespace for the test: {error:#}"),
     }
@@ -132,8 +140,7 @@ fn running() -> Option<Access> {
     ready.is_alive().then_some(access)
 }
 
-async fn new_namespace() -> Result<TestNamespace> {
-    let access = shared().await?;
+async fn new_namespace(access: Access) -> Result<TestNamespace> {
     let client = access.client().await?;
     let random = uuid::Uuid::new_v4().simple().to_string();
     let namespace = TestNamespace {
