@@ -1,16 +1,22 @@
 //! `cargo xtask bench`: measures what things cost, beside what was hoped for.
 
+use std::ffi::OsString;
 use std::process::{Command, ExitCode};
 
 use anyhow::Result;
+use chat_events::Service;
 
-use crate::{files, steps};
+use crate::{files, packages, steps};
 
 #[derive(clap::Subcommand)]
 pub enum What {
     /// The operator, on a real API server: times, calls and memory, with up to 1,000
     /// chats. Takes about ten minutes, and wants a machine that does nothing else.
     Operator(Operator),
+    /// The chat: floor, direct, room, idle, history, presence, storm, start, signin,
+    /// peers and report; `cargo xtask bench chat --help` tells of each.
+    #[command(external_subcommand)]
+    Chat(Vec<OsString>),
 }
 
 #[derive(clap::Args)]
@@ -26,22 +32,29 @@ pub struct Operator {
 pub fn run(what: &What) -> Result<ExitCode> {
     match what {
         What::Operator(args) => operator(args)?,
+        What::Chat(words) => chat(words)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn operator(args: &Operator) -> Result<()> {
-    for [package, target] in [
-        ["chat-operator", "--bin=operator"],
-        ["chat-kube", "--example=bench_operator"],
-    ] {
-        steps::run(
-            Command::new("cargo")
-                .args(["build", "--quiet", "--release", "-p", package, target])
-                .current_dir(files::root())
-                .env("CARGO_TARGET_DIR", files::target()),
-        )?;
+/// `tests/bench` knows its own words.
+fn chat(words: &[OsString]) -> Result<()> {
+    packages::install(&packages::STORES)?;
+    let services = Service::ALL.map(|service| format!("chat-{}", service.name()));
+    for package in services.iter().map(String::as_str).chain(["chat-bench"]) {
+        release(package, "--bins")?;
     }
+    let words = words.iter().filter(|word| *word != "chat");
+    steps::run(
+        Command::new(files::target().join("release/chat-bench"))
+            .args(words)
+            .current_dir(files::root()),
+    )
+}
+
+fn operator(args: &Operator) -> Result<()> {
+    release("chat-operator", "--bin=operator")?;
+    release("chat-kube", "--example=bench_operator")?;
     let programs = files::target().join("release");
     let mut bench = Command::new(programs.join("examples/bench_operator"));
     bench
@@ -55,4 +68,13 @@ fn operator(args: &Operator) -> Result<()> {
         bench.arg("--write").arg("docs/operator.md");
     }
     steps::run(&mut bench)
+}
+
+fn release(package: &str, target: &str) -> Result<()> {
+    steps::run(
+        Command::new("cargo")
+            .args(["build", "--quiet", "--release", "-p", package, target])
+            .current_dir(files::root())
+            .env("CARGO_TARGET_DIR", files::target()),
+    )
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::ensure;
+use chat_e2e::load::counters::Counters;
 use chat_e2e::load::tape::await_notices;
 use chat_e2e::load::{Cast, judge, pairs};
 
@@ -29,6 +30,9 @@ pub struct Args {
     /// Only variants whose name has this in it.
     #[arg(long)]
     only: Option<String>,
+    /// Print which statements PostgreSQL was busy with.
+    #[arg(long)]
+    statements: bool,
 }
 
 struct Variant {
@@ -135,6 +139,11 @@ pub async fn run(args: &Args) -> anyhow::Result<()> {
         }
         tapes.extend(ran.tapes);
         runs.push(run);
+    }
+    if args.statements {
+        for (ms, calls, text) in Counters::slowest(&stage.stores).await? {
+            eprintln!("{ms:10.1} ms {calls:8} × {text}");
+        }
     }
     let floors_after = floor::of_message(&stage.stores).await?;
     eprintln!("judging the history");

@@ -4,11 +4,17 @@
 
 mod direct;
 mod floor;
+mod history;
+mod idle;
 mod machine;
+mod plot;
 mod record;
+mod report;
 mod room;
 mod serve;
+mod signin;
 mod stage;
+mod start;
 
 use clap::{Parser, Subcommand};
 
@@ -27,6 +33,16 @@ enum What {
     Direct(direct::Args),
     /// One conversation of many: what a delivery costs.
     Room(room::Args),
+    /// Sockets at rest: memory and work of each.
+    Idle(idle::Args),
+    /// Pages of long logs over HTTP, beside the same question by pgbench.
+    History(history::Args),
+    /// From exec to ready, service by service.
+    Start(start::Args),
+    /// Passwords, beside the hash alone; messages while wrong ones are tried.
+    Signin(signin::Args),
+    /// Write docs/performance.md from the newest runs.
+    Report(report::Args),
     /// A bare server of a floor.
     #[command(hide = true)]
     Serve { which: serve::Which },
@@ -38,6 +54,11 @@ async fn main() -> anyhow::Result<()> {
         What::Floor => Box::pin(floor::all()).await,
         What::Direct(args) => Box::pin(direct::run(&args)).await,
         What::Room(args) => Box::pin(room::run(&args)).await,
+        What::Idle(args) => Box::pin(idle::run(&args)).await,
+        What::History(args) => Box::pin(history::run(&args)).await,
+        What::Start(args) => Box::pin(start::run(&args)).await,
+        What::Signin(args) => Box::pin(signin::run(&args)).await,
+        What::Report(args) => report::run(&args),
         What::Serve { which } => serve::run(which).await,
     }
 }

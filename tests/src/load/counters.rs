@@ -56,6 +56,24 @@ impl Counters {
         since
     }
 
+    /// The statements that took longest since the servers started: milliseconds, how
+    /// often, and the beginning of the text.
+    ///
+    /// # Errors
+    /// When PostgreSQL does not tell.
+    pub async fn slowest(stores: &Stores) -> anyhow::Result<Vec<(f64, i64, String)>> {
+        let admin = stores.handle().postgres("postgres");
+        let mut database = PgConnection::connect_with(&admin).await?;
+        let slowest = sqlx::query_as(
+            "select total_exec_time + total_plan_time, calls,
+                    left(regexp_replace(query, '\\s+', ' ', 'g'), 100)
+             from pg_stat_statements order by 1 desc limit 12",
+        )
+        .fetch_all(&mut database)
+        .await?;
+        Ok(slowest)
+    }
+
     async fn postgres(&mut self, chat: &Chat, stores: &Stores) -> anyhow::Result<()> {
         let admin = stores.handle().postgres("postgres");
         let mut database = PgConnection::connect_with(&admin).await?;

@@ -21,7 +21,7 @@ use crate::{Backstage, Chat, await_until};
 /// What says nothing about the load unless there is something to hold against it.
 const MEANT: [&str; 7] = ["I1", "I2", "I3", "I4", "I5", "I6", "I16"];
 const SETTLE: std::time::Duration = std::time::Duration::from_secs(60);
-const DIGITS: usize = 12;
+const DIGITS: usize = 8;
 
 /// One connection of somebody. All times are of the recorder's clock.
 #[derive(Debug)]
@@ -51,9 +51,15 @@ pub struct Letter {
 impl Letter {
     /// A text of so many bytes. Its ids are unlike those of any other letter.
     pub fn new(conversation: ConversationId, length: usize) -> Self {
-        let mut first = Uuid::now_v7().into_bytes();
-        first[10..].fill(0);
-        let first = Uuid::from_bytes(first);
+        // The time, and then nothing but chance: ids that are made in one moment count up
+        // where the number goes.
+        let mut first = rand::random::<[u8; 16]>();
+        first[..6].copy_from_slice(&Uuid::now_v7().as_bytes()[..6]);
+        first[12..].fill(0);
+        let first = uuid::Builder::from_bytes(first)
+            .with_variant(uuid::Variant::RFC4122)
+            .with_version(uuid::Version::SortRand)
+            .into_uuid();
         let content = "A message of everyday life, neither short nor long. "
             .chars()
             .cycle()

@@ -12,7 +12,6 @@ use crate::Chat;
 
 /// Linux counts in hundredths of a second for every program, whatever its own clock.
 const TICK: f64 = 10_000.0;
-const OWN: &str = "load";
 
 /// Named processes, each with its children.
 #[derive(Clone, Debug, Default)]
@@ -114,6 +113,11 @@ impl Parts {
 }
 
 impl Reading {
+    /// What all parts had used since they began, in microseconds.
+    pub fn used(&self) -> f64 {
+        self.parts.values().sum()
+    }
+
     pub fn until(&self, later: &Self) -> Spent {
         let parts: BTreeMap<_, _> = later
             .parts
@@ -142,11 +146,6 @@ impl Spent {
     /// Of all processors, what strangers used.
     pub fn foreign_share(&self) -> f64 {
         self.foreign / self.available
-    }
-
-    /// The name of this process in tables.
-    pub const fn own_name() -> &'static str {
-        OWN
     }
 }
 
