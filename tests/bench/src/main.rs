@@ -7,6 +7,7 @@ mod floor;
 mod history;
 mod idle;
 mod machine;
+mod peers;
 mod plot;
 mod record;
 mod report;
@@ -41,6 +42,8 @@ enum What {
     Start(start::Args),
     /// Passwords, beside the hash alone; messages while wrong ones are tried.
     Signin(signin::Args),
+    /// The same work by other servers, in turn with ours.
+    Peers(peers::Args),
     /// Write docs/performance.md from the newest runs.
     Report(report::Args),
     /// A bare server of a floor.
@@ -58,6 +61,7 @@ async fn main() -> anyhow::Result<()> {
         What::History(args) => Box::pin(history::run(&args)).await,
         What::Start(args) => Box::pin(start::run(&args)).await,
         What::Signin(args) => Box::pin(signin::run(&args)).await,
+        What::Peers(args) => Box::pin(peers::run(&args)).await,
         What::Report(args) => report::run(&args),
         What::Serve { which } => serve::run(which).await,
     }

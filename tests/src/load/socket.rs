@@ -10,6 +10,8 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::net::{TcpSocket, TcpStream};
 
 const TEXT: u8 = 0x81;
+/// What some peers speak.
+const BINARY: u8 = 0x82;
 const CLOSE: u8 = 0x88;
 const PING: u8 = 0x89;
 const PONG: u8 = 0x8a;
@@ -81,7 +83,7 @@ impl RawSocket {
         RawSender(self.stream.clone())
     }
 
-    /// The next text frame that has arrived already.
+    /// The next frame that has arrived already.
     ///
     /// # Errors
     /// When the server closed; the code is told.
@@ -97,7 +99,7 @@ impl RawSocket {
             self.buffer.advance(length);
             let body = self.buffer.split_to(body).freeze();
             match opcode {
-                TEXT => return Ok(Some(body)),
+                TEXT | BINARY => return Ok(Some(body)),
                 // Nobody waits for it: a peer that cannot take six bytes is stuck anyway.
                 PING => _ = self.stream.try_write(&pong()),
                 PONG => {}
@@ -127,7 +129,7 @@ impl RawSocket {
         }
     }
 
-    /// Waits for the next text frame.
+    /// Waits for the next frame.
     ///
     /// # Errors
     /// When the connection has ended.
