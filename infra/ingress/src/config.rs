@@ -63,8 +63,8 @@ http {
   proxy_set_header X-Forwarded-Host $http_host;
   proxy_set_header X-Forwarded-Proto $scheme;
   proxy_set_header Upgrade $upgrade;
-  proxy_set_header Connection $connection;
-  map $upgrade $connection { default upgrade; '' ''; }
+  proxy_set_header Connection $connection_upgrade;
+  map $upgrade $connection_upgrade { default upgrade; '' ''; }
 ";
 
 /// The configuration for the Ingresses of a class. Of two that want the same path of

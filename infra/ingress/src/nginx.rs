@@ -22,7 +22,6 @@ impl Nginx {
     pub async fn start(program: &Path, folder: &Path, config: &Rendered) -> Result<Self> {
         write(program, folder, config).await?;
         let running = nginx(program, folder, "nginx.conf")
-            .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("{} cannot be started", program.display()))?;
         Ok(Self {
@@ -52,6 +51,13 @@ impl Nginx {
     fn signal(&self, signal: Signal) -> Result<()> {
         let pid = self.running.id().context("NGINX has ended")?;
         Ok(kill(Pid::from_raw(pid.try_into()?), signal)?)
+    }
+}
+
+impl Drop for Nginx {
+    /// Asks, as whoever is killed leaves its workers behind.
+    fn drop(&mut self) {
+        let _ = self.signal(Signal::SIGTERM);
     }
 }
 
