@@ -2,21 +2,30 @@
 
 mod engine;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Result, bail};
 use chat_cluster::Cluster;
 use chat_cluster::testing::shared_cluster_folder;
+use chat_images::Image;
 
 use crate::steps::{self, say, timed};
-use crate::{files, packages};
+use crate::{files, images, packages};
 use engine::Engine;
 
 #[derive(clap::Subcommand)]
 pub enum What {
-    /// Start a cluster of one node, or find the one that runs. It outlives this command.
-    Up,
+    /// Start a cluster of one node with an ingress controller, or find the one that runs.
+    /// It outlives this command.
+    Up {
+        /// Build the images of the chat and of stores for tests as well, and load them.
+        #[arg(long)]
+        images: bool,
+        /// Cargo's profile for what is built.
+        #[arg(long, default_value = "dev")]
+        profile: String,
+    },
     /// Stop it, and remove everything that it was.
     Down,
     /// Say whether one runs, and what runs on it.
@@ -31,9 +40,9 @@ pub enum What {
 pub async fn run(what: What) -> Result<ExitCode> {
     let engine = Engine::find();
     match what {
-        What::Up => match engine {
-            Some(engine) => engine.up()?,
-            None => up().await?,
+        What::Up { images, profile } => match engine {
+            Some(engine) => engine.up(images.then_some(&profile))?,
+            None => up(images, &profile).await?,
         },
         What::Down => match engine {
             Some(engine) => engine.down()?,
@@ -60,8 +69,16 @@ pub async fn run(what: What) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn up() -> Result<()> {
-    let cluster = start().await?;
+async fn up(with_images: bool, profile: &str) -> Result<()> {
+    let cluster = start(&shared_cluster_folder()).await?;
+    let images = timed("images built", async {
+        match with_images {
+            true => all_images(profile),
+            false => Ok(vec![images::build_ingress(profile)?]),
+        }
+    })
+    .await?;
+    furnish(&cluster, &images).await?;
     say("");
     say("  The cluster runs, until `cargo xtask cluster down`. Look into it by");
     say(&format!(
@@ -79,8 +96,15 @@ async fn up() -> Result<()> {
     Ok(())
 }
 
-/// The cluster of this machine, started if need be.
-pub async fn start() -> Result<Cluster> {
+/// What the chat needs to run on a cluster, and what its tests need besides.
+pub fn all_images(profile: &str) -> Result<Vec<Image>> {
+    let mut all = images::build(profile, env!("CARGO_PKG_VERSION"))?;
+    all.extend(images::build_for_tests(profile)?);
+    Ok(all)
+}
+
+/// The cluster of a folder, started if need be.
+pub async fn start(folder: &Path) -> Result<Cluster> {
     packages::install(&packages::NODE)?;
     timed("programs of Kubernetes", async {
         chat_kube::tools().await?;
@@ -97,7 +121,26 @@ pub async fn start() -> Result<Cluster> {
     })
     .await?;
     let supervisor = files::target().join("debug/cluster-node");
-    Cluster::start(&shared_cluster_folder(), &supervisor, steps::done)
+    Cluster::start(folder, &supervisor, steps::done)
+}
+
+/// Loads images, the ingress controller's among them, and waits until that serves.
+pub async fn furnish(cluster: &Cluster, images: &[Image]) -> Result<()> {
+    timed("images loaded", async {
+        for image in images {
+            cluster.load_image(&image.archive).await?;
+        }
+        Ok(())
+    })
+    .await?;
+    timed("ingress controller Ready", async {
+        cluster.apply(chat_ingress::MANIFEST).await?;
+        let rollout = ["rollout", "status", "daemonset/nginx-ingress"];
+        let patience = ["--namespace=nginx-ingress", "--timeout=120s"];
+        cluster.kubectl(&[&rollout[..], &patience].concat()).await
+    })
+    .await?;
+    Ok(())
 }
 
 async fn status() -> Result<ExitCode> {

@@ -53,11 +53,15 @@ pub fn build(profile: &str, version: &str) -> Result<Vec<Image>> {
 
 /// The stores and the ingress controller of test clusters.
 pub fn build_for_tests(profile: &str) -> Result<Vec<Image>> {
+    let mut images = vec![build_ingress(profile)?];
+    images.extend(chat_images::stores()?);
+    Ok(images)
+}
+
+pub fn build_ingress(profile: &str) -> Result<Image> {
     packages::install(&packages::IMAGES)?;
     let programs = cargo(profile, &["ingress"])?;
-    let mut images = chat_images::stores()?;
-    images.push(chat_images::ingress(&programs.join("ingress"))?);
-    Ok(images)
+    chat_images::ingress(&programs.join("ingress"))
 }
 
 /// Builds programs, and gives the folder that they are in.

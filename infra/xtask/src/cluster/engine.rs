@@ -1,4 +1,5 @@
-//! kind or k3d, where a Docker engine answers: they make the cluster then.
+//! kind or k3d, where a Docker engine answers: they make the cluster then. The ingress
+//! controller is left to whoever uses them.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -32,11 +33,21 @@ impl Engine {
         answers.then_some(engine)
     }
 
-    pub fn up(self) -> Result<()> {
+    /// With the images that this profile makes, if any.
+    pub fn up(self, images: Option<&String>) -> Result<()> {
         if self.runs() {
             say("the cluster runs already");
-            return Ok(());
+        } else {
+            self.create()?;
         }
+        let images = images.map(|profile| super::all_images(profile));
+        let images = images.transpose()?.unwrap_or_default();
+        images
+            .iter()
+            .try_for_each(|image| self.load(&image.archive))
+    }
+
+    fn create(self) -> Result<()> {
         match self {
             Self::Kind => {
                 // Docker opens the ports of the ingress when it makes the node.
