@@ -20,8 +20,8 @@ use crate::{Answer, Site};
 const REQUEST: Duration = Duration::from_secs(40);
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// One browser: cookies, and an address of its own below 127.0.0.0/8, so that
-/// limits per address do not join people who have nothing to do with each other.
+/// One browser: cookies, and an address of its own, so that limits per address do not
+/// join people who have nothing to do with each other.
 #[derive(Clone)]
 pub struct Browser {
     pub site: Site,
@@ -32,7 +32,7 @@ pub struct Browser {
 
 impl Browser {
     pub fn new(site: &Site) -> anyhow::Result<Self> {
-        let address = next_address();
+        let address = next_address(site);
         let mut http = reqwest::Client::builder()
             .local_address(address)
             .timeout(REQUEST)
@@ -134,13 +134,21 @@ impl Browser {
     }
 }
 
-fn next_address() -> IpAddr {
+/// Below 127.0.0.0/8 or, for a site on a node of `chat_cluster`, below 10.32.0.0/11:
+/// from there Pods are reached, and all of these addresses are the node's as well.
+fn next_address(site: &Site) -> IpAddr {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     // The process id keeps tests in other processes at other addresses.
     let number = (std::process::id() << 8).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
     let [_, a, b, c] = number.to_be_bytes();
     // Not the last byte 0 or 255, and never 127.0.0.1.
-    IpAddr::V4(Ipv4Addr::new(127, a | 1, b, c % 253 + 1))
+    let c = c % 253 + 1;
+    let on_a_node = site.address.is_some_and(|it| !it.ip().is_loopback());
+    IpAddr::V4(if on_a_node {
+        Ipv4Addr::new(10, 32 | (a & 31), b, c)
+    } else {
+        Ipv4Addr::new(127, a | 1, b, c)
+    })
 }
 
 /// Asks again when auth says so, and only then. It hashes as many passwords at once

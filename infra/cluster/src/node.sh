@@ -29,6 +29,8 @@ ip link add node0 type bridge
 ip address add "$address/24" dev node0
 ip link set node0 up
 ip route add "$services" dev node0
+# Clients inside may have any of these addresses, each its own.
+ip route add local 10.32.0.0/11 dev lo
 
 cd /proc/sys/net
 echo 1 >ipv4/ip_forward
