@@ -8,10 +8,12 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions,
-    ConfirmSelectOptions, QueueDeclareOptions, QueueDeleteOptions,
+    ConfirmSelectOptions, QueueDeclareOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+
+use reqwest::Method;
 
 use super::{Floor, LENGTH};
 
@@ -112,11 +114,11 @@ async fn flow(stores: &Stores, shape: &Shape) -> anyhow::Result<(Spent, f64)> {
         consumed = consume => anyhow::bail!("the consumer ended after {:?}", consumed),
     };
     let spent = before.until(&parts.read()?);
-    drop(deliveries);
-    publisher
-        .queue_delete(QUEUE.into(), QueueDeleteOptions::default())
-        .await?;
     connection.close(200, "done".into()).await?;
+    // A consumer that is cancelled while its queue goes confuses its channel.
+    drop(deliveries);
+    let queue = format!("queues/%2f/{QUEUE}");
+    handle.rabbitmq_api(Method::DELETE, &queue, None).await?;
     Ok((spent, count))
 }
 

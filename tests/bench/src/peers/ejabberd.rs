@@ -1,0 +1,173 @@
+//! ejabberd from Debian's packages, unpacked into the cache, with users and archive in
+//! the PostgreSQL of the run.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use chat_e2e::await_until;
+use chat_local::process::Program;
+use chat_local::{ADMIN, Stores, ports, programs};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use tokio::process::Command;
+
+use super::{Peer, cache, folder, start as start_peer};
+
+pub const HOST: &str = "localhost";
+pub const PASSWORD: &str = "correct horse";
+const DATABASE: &str = "ejabberd";
+const DIFFERS: &str = "it writes two rows for a message, has no broker, numbers nothing, and \
+    does not say when a message is stored";
+/// Beside Erlang itself, which RabbitMQ brings.
+const PACKAGES: [&str; 26] = [
+    "ejabberd",
+    "erlang-base64url",
+    "erlang-goldrush",
+    "erlang-idna",
+    "erlang-jiffy",
+    "erlang-jose",
+    "erlang-lager",
+    "erlang-luerl",
+    "erlang-odbc",
+    "erlang-p1-acme",
+    "erlang-p1-cache-tab",
+    "erlang-p1-eimp",
+    "erlang-p1-mqtree",
+    "erlang-p1-oauth2",
+    "erlang-p1-pgsql",
+    "erlang-p1-pkix",
+    "erlang-p1-stringprep",
+    "erlang-p1-stun",
+    "erlang-p1-tls",
+    "erlang-p1-utils",
+    "erlang-p1-xml",
+    "erlang-p1-xmpp",
+    "erlang-p1-yaml",
+    "erlang-p1-yconf",
+    "erlang-p1-zlib",
+    "erlang-unicode-util-compat",
+];
+
+/// The name of the user with this number.
+pub fn user(number: usize) -> String {
+    format!("user{number}")
+}
+
+pub async fn start(stores: &Stores, users: usize) -> anyhow::Result<Peer> {
+    let root = unpacked().await?;
+    database(stores, &root, users).await?;
+    let (folder, port) = (folder("ejabberd")?, ports::free()?);
+    let handle = stores.handle();
+    let settings = format!(
+        "hosts: [\"{HOST}\"]\n\
+         loglevel: warning\n\
+         listen:\n  -\n    port: {port}\n    ip: \"127.0.0.1\"\n    module: ejabberd_c2s\n    \
+             starttls: false\n    shaper: none\n    access: all\n\
+         sql_type: pgsql\nsql_server: \"127.0.0.1\"\nsql_port: {}\n\
+         sql_database: \"{DATABASE}\"\nsql_username: \"{ADMIN}\"\nsql_password: \"{}\"\n\
+         default_db: sql\nauth_method: [sql]\nauth_password_format: plain\n\
+         modules:\n  mod_mam:\n    default: always\n    db_type: sql\n",
+        handle.postgres_port, handle.password
+    );
+    let file = folder.join("ejabberd.yml");
+    chat_local::write_private(&file, settings)?;
+    let beams = newest(&root.join("usr/lib/x86_64-linux-gnu"), "ejabberd-")?.join("ebin");
+    let libraries = root.join("usr/lib/erlang/lib");
+    let quoted = |path: &Path| format!("\"{}\"", path.display());
+    let program = Program::new(programs::need("erl", "erlang-base")?, &folder)
+        .env("ERL_LIBS", libraries.to_string_lossy())
+        .env("HOME", folder.to_string_lossy())
+        .arg("+S")
+        .arg("2:2")
+        .arg("-noinput")
+        .arg("-pa")
+        .arg(beams.to_string_lossy())
+        .arg("-mnesia")
+        .arg("dir")
+        .arg(quoted(&folder.join("mnesia")))
+        .arg("-ejabberd")
+        .arg("config")
+        .arg(quoted(&file))
+        .arg("-ejabberd")
+        .arg("log_path")
+        .arg(quoted(&folder.join("ejabberd.own.log")))
+        .arg("-s")
+        .arg("ejabberd");
+    start_peer("ejabberd", DIFFERS, port, program).await
+}
+
+/// Packages are downloaded as an ordinary `apt-get download`, and not installed.
+async fn unpacked() -> anyhow::Result<PathBuf> {
+    let folder = cache().join("ejabberd");
+    let root = folder.join("root");
+    if root.join("usr/share/ejabberd/sql/pg.sql").is_file() {
+        return Ok(root);
+    }
+    let packages = folder.join("packages");
+    std::fs::create_dir_all(&packages)?;
+    eprintln!("downloading ejabberd");
+    let status = Command::new(programs::need("apt-get", "apt")?)
+        .arg("download")
+        .args(PACKAGES)
+        .current_dir(&packages)
+        .status()
+        .await?;
+    ensure!(status.success(), "ejabberd cannot be had: {status}");
+    for package in std::fs::read_dir(&packages)? {
+        let status = Command::new(programs::need("dpkg", "dpkg")?)
+            .arg("-x")
+            .arg(package?.path())
+            .arg(&root)
+            .status()
+            .await?;
+        ensure!(status.success(), "a package cannot be unpacked: {status}");
+    }
+    std::fs::remove_dir_all(packages)?;
+    Ok(root)
+}
+
+fn newest(folder: &Path, start: &str) -> anyhow::Result<PathBuf> {
+    std::fs::read_dir(folder)?
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| {
+            let name = path.file_name().and_then(|name| name.to_str());
+            name.is_some_and(|name| name.starts_with(start))
+        })
+        .max()
+        .with_context(|| format!("nothing in {} begins with {start}", folder.display()))
+}
+
+async fn database(stores: &Stores, root: &Path, users: usize) -> anyhow::Result<()> {
+    let handle = stores.handle();
+    let mut admin = PgConnection::connect_with(&handle.postgres("postgres")).await?;
+    sqlx::raw_sql(AssertSqlSafe(format!("create database {DATABASE}")))
+        .execute(&mut admin)
+        .await?;
+    let mut database = PgConnection::connect_with(&handle.postgres(DATABASE)).await?;
+    let tables = std::fs::read_to_string(root.join("usr/share/ejabberd/sql/pg.sql"))?;
+    sqlx::raw_sql(AssertSqlSafe(tables))
+        .execute(&mut database)
+        .await?;
+    let names: Vec<String> = (0..users).map(user).collect();
+    sqlx::query(
+        "insert into users (username, password) select name, $2 from unnest($1::text[]) name",
+    )
+    .bind(names)
+    .bind(PASSWORD)
+    .execute(&mut database)
+    .await?;
+    Ok(())
+}
+
+/// Its archive has so many rows.
+pub async fn await_archive(stores: &Stores, rows: i64) -> anyhow::Result<()> {
+    let mut database = PgConnection::connect_with(&stores.handle().postgres(DATABASE)).await?;
+    await_until("the archive", Duration::from_secs(60), async || {
+        let found: i64 = sqlx::query_scalar("select count(*) from archive")
+            .fetch_one(&mut database)
+            .await?;
+        Ok((found >= rows).then_some(()))
+    })
+    .await
+}
