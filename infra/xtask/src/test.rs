@@ -1,5 +1,7 @@
 //! `cargo xtask test`: everything that must be true of a checkout.
 
+mod on_cluster;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Instant;
@@ -38,6 +40,8 @@ enum Part {
     Operator,
     /// The failure matrix, with the rows that take minutes.
     Matrix,
+    /// The chat in Pods, on a Kubernetes node.
+    Cluster,
 }
 
 pub async fn run(args: Args) -> Result<ExitCode> {
@@ -49,7 +53,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
 
     packages::install(&packages::STORES)?;
     packages::install(&packages::CLOCK)?;
-    if wants(Part::Browser) {
+    if wants(Part::Browser) || wants(Part::Cluster) {
         packages::install(&packages::BROWSER)?;
     }
     if filter.is_none() && wants(Part::Rust) {
@@ -80,8 +84,9 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         let servers = Servers::start(args.only, &mut steps).await?;
         steps.run("build of the services and the tests", build);
         if by_cargo {
+            let variables: Vec<_> = servers.variables().collect();
             steps.run("tests of the crates and of the stack", || {
-                nextest(&servers, tests_of(args.only), filter, &mut report)
+                nextest(&variables, &tests_of(args.only), filter, &mut report)
             });
         }
         if wants(Part::Browser) {
@@ -91,21 +96,32 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         }
         servers.stop().await?;
     }
+    if wants(Part::Cluster) {
+        let tests = match args.only {
+            Some(_) => on_cluster::TESTS.to_owned(),
+            None => format!("({}) - {LONG}", on_cluster::TESTS),
+        };
+        on_cluster::run(&tests, &mut steps, &mut report, filter).await?;
+    }
     finish(&steps, &report, started)
 }
 
+/// What takes minutes is run when it is asked for.
+const LONG: &str = "test(/^(.*::)?long_/)";
+
 /// What `nextest` has to run: the operator's tests need an API server, its
-/// examples of pure functions do not. What takes minutes is run when it is asked for.
-fn tests_of(only: Option<Part>) -> &'static str {
-    match only {
+/// examples of pure functions do not.
+fn tests_of(only: Option<Part>) -> String {
+    let here = match only {
         Some(Part::Rust) => {
-            "not (package(chat-e2e) | (package(/^chat-(kube|operator)$/) & kind(test)))"
+            "not (package(chat-e2e) | (package(/^chat-(kube|operator)$/) & kind(test)))".to_owned()
         }
-        Some(Part::Stack) => "package(chat-e2e) - test(/^operator_/) - test(/^(.*::)?long_/)",
-        Some(Part::Operator) => "package(/^chat-(kube|operator)$/) | test(/^operator_/)",
-        Some(Part::Matrix) => "binary(matrix)",
-        _ => "all() - test(/^(.*::)?long_/)",
-    }
+        Some(Part::Stack) => format!("package(chat-e2e) - test(/^operator_/) - {LONG}"),
+        Some(Part::Operator) => "package(/^chat-(kube|operator)$/) | test(/^operator_/)".to_owned(),
+        Some(Part::Matrix) => "binary(matrix)".to_owned(),
+        _ => format!("all() - {LONG}"),
+    };
+    format!("({here}) - ({})", on_cluster::TESTS)
 }
 
 /// What the tests of one run share.
@@ -246,7 +262,7 @@ fn build() -> Result<()> {
 const FUZZING: (&str, &str) = ("FUZZ_SECONDS", "60");
 
 fn nextest(
-    servers: &Servers,
+    variables: &[(&str, PathBuf)],
     expression: &str,
     filter: Option<&str>,
     report: &mut Report,
@@ -263,7 +279,7 @@ fn nextest(
             .args(filter)
             .current_dir(files::root())
             .env("CARGO_TARGET_DIR", files::target())
-            .envs(servers.variables())
+            .envs(variables.iter().map(|(name, file)| (name, file)))
             .envs(fuzzing),
     );
     let read = report.add("cargo", &file);
