@@ -82,7 +82,7 @@ pub fn render(found: &Found, class: &str, ports: Ports) -> Rendered {
     // Writing to a String cannot fail.
     let _ = write!(
         out.text,
-        "  server {{ listen {health}; location / {{ return 200; }} }}
+        "  server {{ listen {health}; set $upgrade ''; location / {{ return 200; }} }}
   server {{ listen {http} default_server; location / {{ return 404; }} }}
   server {{ listen {https} ssl http2 default_server; ssl_reject_handshake on; }}
 "
@@ -225,7 +225,7 @@ impl Site<'_> {
             return "return 503;".into();
         };
         let Some(address) = self.address(path) else {
-            self.problem(format!("the Service {} has no such port", backend.name));
+            self.problem(format!("the Service {} or its port is not there", backend.name));
             return "return 503;".into();
         };
         let sockets = self

@@ -1,6 +1,7 @@
 //! Watches, renders, and tells NGINX.
 
 use std::fmt::Debug;
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -45,9 +46,8 @@ struct Watched {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .init();
+    let log = tracing_subscriber::fmt().with_writer(std::io::stderr);
+    log.with_ansi(std::io::stderr().is_terminal()).init();
     let options = Options::parse();
     let mut end = signal(SignalKind::terminate())?;
     let client = Client::try_default().await?;

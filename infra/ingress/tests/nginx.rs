@@ -181,6 +181,20 @@ async fn each_path_is_answered_by_its_service() -> Result<()> {
 }
 
 #[tokio::test]
+async fn without_an_ingress_there_is_nothing() -> Result<()> {
+    let mut controller = Controller::start(sockets(), Value::Null).await?;
+    controller.found.ingresses.clear();
+    let empty = render(&controller.found, "nginx", controller.ports);
+    controller.nginx.apply(&empty).await?;
+    let patience = Duration::from_secs(30);
+    tokio::time::timeout(patience, async {
+        while controller.get("/").await.is_ok() {}
+    })
+    .await?;
+    controller.stop().await
+}
+
+#[tokio::test]
 async fn a_socket_stays_open_while_the_configuration_changes() -> Result<()> {
     let mut controller = Controller::start(sockets(), Value::Null).await?;
     let mut open = socket(&controller).await?;

@@ -136,7 +136,7 @@ fn what_is_not_there_answers_503_and_is_named() {
     assert!(out.text.contains("location / { return 503; }"));
     assert_eq!(
         out.problems,
-        ["Ingress one/chat: the Service web has no such port"]
+        ["Ingress one/chat: the Service web or its port is not there"]
     );
 }
 
