@@ -173,9 +173,12 @@ async fn start(
     let started = Instant::now();
     let dns = include_str!("../manifests/dns.yaml").replace("$COREDNS", runtime::COREDNS);
     access.apply(&dns).await?;
-    access
-        .apply(include_str!("../manifests/storage.yaml"))
-        .await?;
+    for manifest in [
+        include_str!("../manifests/requests.yaml"),
+        include_str!("../manifests/storage.yaml"),
+    ] {
+        access.apply(manifest).await?;
+    }
     let rollout = ["rollout", "status", "deployment/coredns"];
     let patience = ["--namespace=kube-system", "--timeout=120s"];
     access

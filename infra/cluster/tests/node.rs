@@ -227,6 +227,29 @@ async fn pods_outlive_the_kubelet_and_the_kubelet_comes_back() -> Result<()> {
 }
 
 #[tokio::test]
+async fn pods_that_ask_for_more_processors_than_there_are_find_a_place() -> Result<()> {
+    let namespace = namespace(&enter_cluster()).await?;
+    let mut spec = pod(&["redis-server"]);
+    let all = std::thread::available_parallelism()?.get() + 1;
+    spec["containers"][0]["resources"] = json!({ "requests": { "cpu": all.to_string() } });
+    let greedy = json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": { "name": "greedy" },
+        "spec": spec,
+    });
+    apply(&namespace, &[greedy]).await?;
+    let ready = [
+        "wait",
+        "pod/greedy",
+        "--for=condition=Ready",
+        "--timeout=60s",
+    ];
+    kubectl(&namespace, &ready).await?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_restricted_namespace_refuses_a_pod_that_may_become_root() -> Result<()> {
     let namespace = namespace(&enter_cluster()).await?;
     let label = "pod-security.kubernetes.io/enforce=restricted";
