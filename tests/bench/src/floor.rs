@@ -72,10 +72,6 @@ pub async fn fan_out() -> anyhow::Result<Floor> {
     ws::fan_out(1_000).await
 }
 
-pub async fn accept() -> anyhow::Result<Floor> {
-    ws::accept().await
-}
-
 pub fn argon2() -> anyhow::Result<Floor> {
     pure::argon2()
 }

@@ -9,6 +9,7 @@ mod idle;
 mod machine;
 mod peers;
 mod plot;
+mod presence;
 mod record;
 mod report;
 mod room;
@@ -16,6 +17,7 @@ mod serve;
 mod signin;
 mod stage;
 mod start;
+mod storm;
 
 use clap::{Parser, Subcommand};
 
@@ -38,6 +40,10 @@ enum What {
     Idle(idle::Args),
     /// Pages of long logs over HTTP, beside the same question by pgbench.
     History(history::Args),
+    /// People come and go while others watch.
+    Presence(presence::Args),
+    /// A pod is killed, and all its sockets come back at once.
+    Storm(storm::Args),
     /// From exec to ready, service by service.
     Start(start::Args),
     /// Passwords, beside the hash alone; messages while wrong ones are tried.
@@ -59,6 +65,8 @@ async fn main() -> anyhow::Result<()> {
         What::Room(args) => Box::pin(room::run(&args)).await,
         What::Idle(args) => Box::pin(idle::run(&args)).await,
         What::History(args) => Box::pin(history::run(&args)).await,
+        What::Presence(args) => Box::pin(presence::run(&args)).await,
+        What::Storm(args) => Box::pin(storm::run(&args)).await,
         What::Start(args) => Box::pin(start::run(&args)).await,
         What::Signin(args) => Box::pin(signin::run(&args)).await,
         What::Peers(args) => Box::pin(peers::run(&args)).await,

@@ -2,6 +2,7 @@
 //! costs a password hash each, and groups cannot be made over HTTP.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::Context;
@@ -31,7 +32,32 @@ pub struct Cast<'a> {
     chat: &'a Chat,
     key: Ed25519KeyPair,
     key_id: String,
-    opened: AtomicU32,
+    opened: Arc<AtomicU32>,
+}
+
+/// One pod's sockets, past NGINX.
+#[derive(Clone)]
+pub struct Door {
+    to: SocketAddr,
+    path: &'static str,
+    origin: String,
+    opened: Arc<AtomicU32>,
+}
+
+impl Door {
+    /// The first frame waits in the socket.
+    ///
+    /// # Errors
+    /// When the pod refuses.
+    pub async fn open(&self, token: &str) -> anyhow::Result<RawSocket> {
+        // The limit of sockets per address is kept, and never met.
+        let number = self.opened.fetch_add(1, Ordering::Relaxed) / PER_ADDRESS;
+        let [_, _, b, c] = number.to_be_bytes();
+        let from = IpAddr::V4(Ipv4Addr::new(127, 99, b, c % 254 + 1));
+        let bearer = format!("Bearer {token}");
+        let headers = [("Origin", self.origin.as_str()), ("Authorization", &bearer)];
+        RawSocket::open(self.to, from, self.path, &headers).await
+    }
 }
 
 impl<'a> Cast<'a> {
@@ -48,7 +74,7 @@ impl<'a> Cast<'a> {
             chat,
             key: chat.signing_key()?,
             key_id: key_id.to_owned(),
-            opened: AtomicU32::new(0),
+            opened: Arc::default(),
         })
     }
 
@@ -128,26 +154,36 @@ impl<'a> Cast<'a> {
         sign(&self.key, &header, &claims)
     }
 
-    /// A chat socket on one pod of socket-handler, past NGINX. `hello` waits in it.
+    /// The chat sockets of one pod of socket-handler.
+    pub fn door(&self, pod: usize) -> Door {
+        self.door_of(Service::SocketHandler, pod, socket::CHAT)
+    }
+
+    /// A chat socket on one pod of socket-handler. `hello` waits in it.
     ///
     /// # Errors
     /// When the pod refuses.
     pub async fn socket(&self, member: &Member, pod: usize) -> anyhow::Result<RawSocket> {
-        let port = self.chat.pod(Service::SocketHandler, pod).place().port;
-        let bearer = format!("Bearer {}", self.token(member));
-        let headers = [
-            ("Origin", self.chat.site.origin.as_str()),
-            ("Authorization", &bearer),
-        ];
-        let to = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        RawSocket::open(to, self.address(), socket::CHAT, &headers).await
+        self.door(pod).open(&self.token(member)).await
     }
 
-    /// The limit of sockets per address is kept, and never met.
-    fn address(&self) -> IpAddr {
-        let number = self.opened.fetch_add(1, Ordering::Relaxed) / PER_ADDRESS;
-        let [_, _, b, c] = number.to_be_bytes();
-        IpAddr::V4(Ipv4Addr::new(127, 99, b, c % 254 + 1))
+    /// A notification socket on one pod of notifications. `hello` waits in it.
+    ///
+    /// # Errors
+    /// When the pod refuses.
+    pub async fn notices(&self, member: &Member, pod: usize) -> anyhow::Result<RawSocket> {
+        let door = self.door_of(Service::Notifications, pod, socket::NOTIFICATIONS);
+        door.open(&self.token(member)).await
+    }
+
+    fn door_of(&self, service: Service, pod: usize, path: &'static str) -> Door {
+        let port = self.chat.pod(service, pod).place().port;
+        Door {
+            to: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+            path,
+            origin: self.chat.site.origin.clone(),
+            opened: self.opened.clone(),
+        }
     }
 }
 

@@ -246,6 +246,13 @@ fn write(recorder: &Recorder, tapes: Vec<Tape>) -> anyhow::Result<()> {
                         });
                     }
                 }
+                ServerFrame::Resumed { events, .. } => {
+                    for event in &events {
+                        lines.push(line(t, Kind::Info, Function::Recv).of_log(event));
+                        lines.push(line(t, Kind::Info, Function::View).of_log(event));
+                        tops.insert(event.conversation_id(), event.seq());
+                    }
+                }
                 _ => {}
             }
         }
