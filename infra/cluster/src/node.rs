@@ -61,6 +61,8 @@ pub fn kubelet(
         "cgroupRoot": format!("/{cgroup}"),
         "failCgroupV1": false,
         "failSwapOn": false,
+        // By default a folder of the machine.
+        "volumePluginDir": "/var/lib/kubelet/volume-plugins",
         "oomScoreAdj": 0,
         // A developer's disk may be rather full, and images come only once.
         "evictionHard": {

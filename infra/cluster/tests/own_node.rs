@@ -25,7 +25,7 @@ struct Traces {
     cgroups: BTreeSet<PathBuf>,
     devices: BTreeSet<PathBuf>,
     kernel: Vec<String>,
-    folder: bool,
+    folders: Vec<PathBuf>,
 }
 
 impl Traces {
@@ -46,6 +46,22 @@ impl Traces {
             "kernel/panic",
             "kernel/panic_on_oops",
         ];
+        let used = [
+            "/usr/libexec/kubernetes",
+            "/etc/cni",
+            "/opt/cni",
+            "/run/netns",
+        ];
+        let under = [
+            "lib/containerd",
+            "lib/kubelet",
+            "lib/cni",
+            "log/pods",
+            "log/containers",
+        ];
+        let under = under.map(|it| Path::new("/var").join(it));
+        let used = used.map(PathBuf::from).into_iter().chain(under);
+        let used = used.chain([folder.to_owned()]);
         let read = |it: &str| std::fs::read_to_string(Path::new("/proc/sys").join(it));
         Ok(Self {
             processes: commands.filter(ours).collect(),
@@ -55,7 +71,7 @@ impl Traces {
                 .collect(),
             devices: children(Path::new("/sys/class/net"))?.into_iter().collect(),
             kernel: settings.into_iter().map(read).collect::<Result<_, _>>()?,
-            folder: folder.exists(),
+            folders: used.into_iter().filter(|it| it.exists()).collect(),
         })
     }
 }
@@ -83,6 +99,10 @@ fn a_node_leaves_nothing_behind_even_when_its_supervisor_is_killed() -> Result<(
     assert_eq!(running.kernel, before.kernel);
     assert_eq!(running.devices, before.devices);
     assert_eq!(running.mounts, before.mounts);
+    assert_eq!(
+        running.folders,
+        [&before.folders[..], &[folder.clone()]].concat()
+    );
     assert!(running.processes.len() > 7, "{:?}", running.processes);
     assert!(!running.cgroups.is_empty());
     cluster.stop()?;
