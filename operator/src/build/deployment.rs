@@ -91,7 +91,8 @@ fn template(chat: &Validated, part: Part, workload: &Workload) -> PodTemplateSpe
     let wanted = own.spec.termination_grace_period_seconds;
     spec.service_account_name = Some(meta::name(chat, part.name()));
     spec.termination_grace_period_seconds = Some(wanted.unwrap_or(least).max(least));
-    pod::schedule(chat, part.name(), many(workload), own, &mut spec);
+    // One pod as well: else a second one would replace the first.
+    pod::schedule(chat, part.name(), true, own, &mut spec);
     let mut labels = own.metadata.labels.clone();
     labels.extend(meta::labels(chat, part.name()));
     let mut annotations = own.metadata.annotations.clone();

@@ -51,7 +51,7 @@ pub fn harden(chat: &Validated, mut pod: PodSpec) -> PodSpec {
 }
 
 /// Where the pod may run: the chat's rules, then those of the part.
-pub fn schedule(chat: &Validated, part: &str, many: bool, own: &Overrides, pod: &mut PodSpec) {
+pub fn schedule(chat: &Validated, part: &str, spreads: bool, own: &Overrides, pod: &mut PodSpec) {
     let common = &chat.scheduling;
     let mut nodes = common.node_selector.clone();
     nodes.extend(own.spec.node_selector.clone());
@@ -66,7 +66,7 @@ pub fn schedule(chat: &Validated, part: &str, many: bool, own: &Overrides, pod: 
         .clone()
         .or_else(|| Some(common.priority_class_name.clone()))
         .filter(|name| !name.is_empty());
-    let spreads = many && common.topology_spread == crd::TopologySpread::Default;
+    let spreads = spreads && common.topology_spread == crd::TopologySpread::Default;
     pod.topology_spread_constraints = own
         .spec
         .topology_spread_constraints

@@ -71,15 +71,23 @@ fn a_budget_is_there_from_two_pods_on() {
 }
 
 #[test]
-fn two_pods_are_spread_and_one_is_not() {
+fn pods_are_spread_unless_the_spec_says_otherwise() {
     let spread = |spec| {
         let pod = template(&built(spec), "demo-web").spec.expect("a pod");
         pod.topology_spread_constraints.map_or(0, |it| it.len())
     };
-    assert_eq!(spread(json!({})), 0);
-    assert_eq!(spread(json!({"services": {"web": {"replicas": 2}}})), 2);
+    assert_eq!(spread(json!({"size": "large"})), 2);
     let off = json!({"size": "large", "scheduling": {"topologySpread": "Disabled"}});
     assert_eq!(spread(off), 0);
+}
+
+#[test]
+fn another_number_of_pods_replaces_none() {
+    let of = |count: u32| {
+        let all = built(json!({"services": {"web": {"replicas": count}}}));
+        template(&all, "demo-web")
+    };
+    assert_eq!(of(1), of(3));
 }
 
 #[test]

@@ -64,7 +64,7 @@ pub struct Scheduling {
     /// Taints that pods accept.
     #[schemars(length(max = 16))]
     pub tolerations: Vec<Toleration>,
-    /// `Default` spreads two or more pods over zones and nodes where it can.
+    /// `Default` spreads the pods of a service over zones and nodes where it can.
     pub topology_spread: TopologySpread,
     /// The PriorityClass; empty means the cluster's default.
     #[schemars(length(max = 253))]
