@@ -13,7 +13,7 @@ pub enum What {
     /// The operator, on a real API server: times, calls and memory, with up to 1,000
     /// chats. Takes about ten minutes, and wants a machine that does nothing else.
     Operator(Operator),
-    /// The chat: floor, direct, room, idle, history, presence, storm, start, signin,
+    /// The chat: floor, direct, room, idle, history, presence, storm, start, signin, day,
     /// peers and report; `cargo xtask bench chat --help` tells of each.
     #[command(external_subcommand)]
     Chat(Vec<OsString>),

@@ -2,6 +2,7 @@
 //! program behind `cargo xtask bench`. Every run is one line of JSON in the cache
 //! folder; `report` writes `docs/performance.md` from them. The method stands there.
 
+mod day;
 mod direct;
 mod floor;
 mod history;
@@ -48,6 +49,8 @@ enum What {
     Start(start::Args),
     /// Passwords, beside the hash alone; messages while wrong ones are tried.
     Signin(signin::Args),
+    /// What people do all day, and how many of them fit on a core.
+    Day(day::Args),
     /// The same work by other servers, in turn with ours.
     Peers(peers::Args),
     /// Write docs/performance.md from the newest runs.
@@ -69,6 +72,7 @@ async fn main() -> anyhow::Result<()> {
         What::Storm(args) => Box::pin(storm::run(&args)).await,
         What::Start(args) => Box::pin(start::run(&args)).await,
         What::Signin(args) => Box::pin(signin::run(&args)).await,
+        What::Day(args) => Box::pin(day::run(&args)).await,
         What::Peers(args) => Box::pin(peers::run(&args)).await,
         What::Report(args) => report::run(&args),
         What::Serve { which } => serve::run(which).await,
