@@ -91,6 +91,7 @@ pub async fn run(args: &Args) -> anyhow::Result<()> {
         text: TEXT,
     };
     let floors = floor::of_message(&stage.stores).await?;
+    let at_rest = stage.at_rest().await?;
     let mut runs = Vec::new();
     let wanted = |name: &str| args.only.as_ref().is_none_or(|only| name.contains(only));
     // The second one of each pair is on the last pod.
@@ -127,6 +128,11 @@ pub async fn run(args: &Args) -> anyhow::Result<()> {
         let mut run = Run::new("direct", &name, "message")?;
         run.settings = settings.clone();
         run.spent(&spent, units, ran.seconds);
+        let share = at_rest * spent.seconds / units;
+        run.figures.insert(
+            "µs that servers at rest take in the same time".into(),
+            share,
+        );
         run.counters = stage.counters().await?.since(&counted, units);
         for (name, histogram) in [("accepted", &ran.accepted), ("delivered", &ran.delivered)] {
             run.latency.insert(name.into(), Latency::of(histogram));

@@ -3,14 +3,15 @@
 
 use std::fmt::Write;
 
-const WIDTH: f64 = 720.0;
+const WIDTH: f64 = 780.0;
 const BAR: f64 = 22.0;
-const LABEL: f64 = 280.0;
+const LABEL: f64 = 350.0;
 const RIGHT: f64 = 90.0;
 const HEIGHT: f64 = 320.0;
 const MARGIN: f64 = 48.0;
-const COLOURS: [&str; 6] = [
-    "#3572b0", "#c8553d", "#3c8d5a", "#8a5fb0", "#b08a2e", "#5b6770",
+const COLOURS: [&str; 12] = [
+    "#3572b0", "#c8553d", "#3c8d5a", "#8a5fb0", "#b08a2e", "#5b6770", "#2aa5a0", "#d4739a",
+    "#8fb03a", "#6b4a2f", "#e08a3c", "#4a4fb0",
 ];
 
 /// Horizontal bars, each with a name, a value and what is written behind it.

@@ -2,6 +2,7 @@
 //! services as release binaries from beside this program.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context;
 use chat_e2e::Chat;
@@ -10,6 +11,9 @@ use chat_e2e::load::counters::Counters;
 use chat_e2e::load::usage::Parts;
 use chat_local::StackOptions;
 use chat_local::testing::{OwnStores, own_stores};
+use tokio::time::sleep;
+
+const REST: Duration = Duration::from_secs(4);
 
 pub struct Stage {
     // Dropped in this order.
@@ -43,6 +47,14 @@ impl Stage {
             parts,
             history,
         })
+    }
+
+    /// What all servers take in a second in which nobody says anything, in microseconds.
+    pub async fn at_rest(&self) -> anyhow::Result<f64> {
+        let before = self.parts.read()?;
+        sleep(REST).await;
+        let spent = before.until(&self.parts.read()?);
+        Ok(spent.total() / spent.seconds)
     }
 
     pub async fn counters(&self) -> anyhow::Result<Counters> {
