@@ -2,9 +2,11 @@
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
+
+use crate::wait::wait_until;
 
 const ALL: &str = "/sys/fs/cgroup";
 const CONTROLLERS: [&str; 6] = ["cpuset", "cpu", "io", "memory", "hugetlb", "pids"];
@@ -33,14 +35,11 @@ pub fn make(name: &str) -> Result<()> {
 
 /// Waits for the last process to be gone.
 pub fn remove(name: &str) -> Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(20);
     for hierarchy in hierarchies()? {
         let group = hierarchy.join(name);
-        while let Err(error) = remove_tree(&group) {
-            if Instant::now() > deadline {
-                bail!("{} cannot be removed: {error}", group.display());
-            }
-            std::thread::sleep(Duration::from_millis(50));
+        let gone = || remove_tree(&group).is_ok();
+        if !wait_until(Duration::from_secs(20), gone) {
+            remove_tree(&group).with_context(|| format!("{} stays", group.display()))?;
         }
     }
     Ok(())

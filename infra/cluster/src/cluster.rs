@@ -7,7 +7,7 @@ use std::ops::Deref;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use chat_kube::Access;
@@ -18,6 +18,7 @@ use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use crate::supervisor::Progress;
+use crate::wait::wait_until;
 use crate::{cgroups, namespaces, runtime};
 
 /// A single node, and how to get in.
@@ -53,10 +54,7 @@ impl Cluster {
         supervisor: &Path,
         mut told: impl FnMut(&str, Duration),
     ) -> Result<Self> {
-        ensure!(
-            nix::unistd::geteuid().is_root(),
-            "Only root can make the namespaces of a node: try again with sudo, or as root."
-        );
+        require_root()?;
         std::fs::create_dir_all(folder)?;
         let folder = std::fs::canonicalize(folder)?;
         for hidden in ["/run", "/var/lib", "/var/log"] {
@@ -176,6 +174,18 @@ impl Cluster {
     }
 }
 
+/// Whether a cluster can be made at all.
+///
+/// # Errors
+/// With a sentence for people.
+pub fn require_root() -> Result<()> {
+    ensure!(
+        nix::unistd::geteuid().is_root(),
+        "Only root can make the namespaces of a node: try again with sudo, or as root."
+    );
+    Ok(())
+}
+
 /// Ends the cluster of a folder, if there is one, even after its supervisor was killed.
 /// Processes, namespaces, control groups and files are gone then.
 pub fn remove(folder: &Path) -> Result<()> {
@@ -184,10 +194,8 @@ pub fn remove(folder: &Path) -> Result<()> {
     };
     if let Some(supervisor) = PidFile::read(&supervisor_file(&folder)).filter(PidFile::is_alive) {
         kill(Pid::from_raw(supervisor.pid), Signal::SIGTERM)?;
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while supervisor.is_alive() && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        // Else it is killed below.
+        wait_until(Duration::from_secs(30), || !supervisor.is_alive());
     }
     clear(&folder)?;
     let _ = std::fs::remove_file(folder.with_extension("lock"));

@@ -25,6 +25,7 @@ mod runtime;
 mod supervisor;
 pub mod testing;
 mod volumes;
+mod wait;
 
-pub use cluster::{Cluster, remove};
+pub use cluster::{Cluster, remove, require_root};
 pub use supervisor::supervise;

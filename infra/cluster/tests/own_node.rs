@@ -12,6 +12,23 @@ use chat_local::testing::temporary_folder;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+/// Where a node may be, which does not outlive its test.
+struct Place(PathBuf);
+
+impl Place {
+    fn new() -> Result<Self> {
+        let whole = std::fs::canonicalize(temporary_folder()?)?;
+        Ok(Self(whole.join("node")))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = chat_cluster::remove(&self.0);
+        let _ = self.0.parent().map(std::fs::remove_dir_all);
+    }
+}
+
 fn start(folder: &Path) -> Result<Cluster> {
     let supervisor = Path::new(env!("CARGO_BIN_EXE_cluster-node"));
     Cluster::start(folder, supervisor, |_, _| {})
@@ -91,7 +108,8 @@ fn children(folder: &Path) -> Result<Vec<PathBuf>> {
 
 #[test]
 fn a_node_leaves_nothing_behind_even_when_its_supervisor_is_killed() -> Result<()> {
-    let folder = std::fs::canonicalize(temporary_folder()?)?.join("node");
+    let place = Place::new()?;
+    let folder = place.0.clone();
     let before = Traces::of(&folder)?;
 
     let cluster = start(&folder)?;
@@ -101,7 +119,7 @@ fn a_node_leaves_nothing_behind_even_when_its_supervisor_is_killed() -> Result<(
     assert_eq!(running.mounts, before.mounts);
     assert_eq!(
         running.folders,
-        [&before.folders[..], &[folder.clone()]].concat()
+        [&before.folders[..], std::slice::from_ref(&folder)].concat()
     );
     assert!(running.processes.len() > 7, "{:?}", running.processes);
     assert!(!running.cgroups.is_empty());
@@ -122,36 +140,26 @@ fn a_node_leaves_nothing_behind_even_when_its_supervisor_is_killed() -> Result<(
 
 #[test]
 fn who_starts_a_node_twice_gets_the_one_that_runs() -> Result<()> {
-    let folder = temporary_folder()?.join("node");
-    let first = start(&folder)?;
+    let Place(folder) = &Place::new()?;
+    let first = start(folder)?;
     let mut steps = 0;
     let supervisor = Path::new("/nonexistent");
-    let second = Cluster::start(&folder, supervisor, |_: &str, _: Duration| steps += 1)?;
+    let second = Cluster::start(folder, supervisor, |_: &str, _: Duration| steps += 1)?;
     assert_eq!((second.access.url, steps), (first.access.url.clone(), 0));
     first.stop()
 }
 
 #[test]
 fn a_node_that_cannot_be_made_says_why_and_leaves_nothing_running() -> Result<()> {
-    let folder = std::fs::canonicalize(temporary_folder()?)?;
-    let without_tools = folder.join("sh");
+    let Place(folder) = &Place::new()?;
+    let broken = folder.with_file_name("broken");
     let own = env!("CARGO_BIN_EXE_cluster-node");
-    std::fs::write(
-        &without_tools,
-        format!("#!/bin/sh\nmkdir \"$1/kernel\"\nexec {own} \"$1\"\n"),
-    )?;
-    assert!(
-        Command::new("chmod")
-            .arg("+x")
-            .arg(&without_tools)
-            .status()?
-            .success()
-    );
-    let place = folder.join("node");
-    let error = Cluster::start(&place, &without_tools, |_, _| {}).expect_err("it runs");
+    let script = format!("#!/bin/sh\nmkdir \"$1/kernel\"\nexec {own} \"$1\"\n");
+    std::fs::write(&broken, script)?;
+    let executable = Command::new("chmod").arg("+x").arg(&broken).status()?;
+    assert!(executable.success());
+    let error = Cluster::start(folder, &broken, |_, _| {}).expect_err("it runs");
     assert!(error.to_string().contains("kernel"), "{error:#}");
-    assert_eq!(Traces::of(&place)?.processes, BTreeSet::new());
-    chat_cluster::remove(&place)?;
-    std::fs::remove_dir_all(&folder)?;
+    assert_eq!(Traces::of(folder)?.processes, BTreeSet::new());
     Ok(())
 }

@@ -105,6 +105,7 @@ pub fn all_images(profile: &str) -> Result<Vec<Image>> {
 
 /// The cluster of a folder, started if need be.
 pub async fn start(folder: &Path) -> Result<Cluster> {
+    chat_cluster::require_root()?;
     packages::install(&packages::NODE)?;
     timed("programs of Kubernetes", async {
         chat_kube::tools().await?;
