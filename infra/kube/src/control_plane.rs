@@ -296,6 +296,11 @@ fn controller_manager(access: &Access, node: Option<NodeAddress>, client: Client
         // Its default of 20 calls a second would be what a bench measures.
         .arg("--kube-api-qps=200")
         .arg("--kube-api-burst=400")
+        // By default a folder of the machine, which it makes.
+        .arg(flag(
+            "flex-volume-plugin-dir",
+            access.folder.join("volume-plugins").display(),
+        ))
         // It has nothing to say to anybody.
         .arg("--secure-port=0");
     if node.is_some() {
