@@ -101,7 +101,15 @@ async fn one(
     let object = || format!("{} {}", desired.kind.name, desired.name);
     let sent = match plan::step(desired, child, &chat.uid) {
         Step::Keep => return Ok(Outcome::Holds(None)),
-        Step::Wait => return Ok(Outcome::Waits(object())),
+        Step::Wait(uid) => {
+            if !send::is_gone(client, chat, desired, &uid).await? {
+                return Ok(Outcome::Waits(object()));
+            }
+            // The answer to a write of ours may have come after the watch told of its end.
+            let key = (desired.kind.name, desired.name.clone());
+            children.forget_one(&chat.key, &key, &uid);
+            send::create(client, chat, desired).await?
+        }
         Step::Refuse => return Ok(Outcome::Conflict(object())),
         Step::Create => send::create(client, chat, desired).await?,
         Step::Change(uid) => match send::change(client, chat, desired, &uid).await {
@@ -182,6 +190,56 @@ mod tests {
             return (200, json!({"metadata": metadata()}));
         }
         refusal(409, "Conflict", "FieldManagerConflict")
+    }
+
+    /// The last answer about a deleted object may come after the watch told of its end.
+    #[tokio::test]
+    async fn what_went_unnoticed_is_not_waited_for() {
+        let client = testing::client(|request| match request.method().as_str() {
+            "GET" => (
+                404,
+                json!({"status": "Failure", "message": "", "reason": "NotFound", "code": 404}),
+            ),
+            _ => (201, json!({"metadata": metadata()})),
+        });
+        let key = ChatRef {
+            namespace: "n".into(),
+            name: "demo".into(),
+        };
+        let children = Children::default();
+        let mut former = metadata();
+        former["uid"] = "gone".into();
+        former["ownerReferences"][0]["uid"] = "former".into();
+        let former = serde_json::from_value(json!({"metadata": former}));
+        let kind = kinds::by_name("ConfigMap").expect("a kind");
+        children.see(kind, &former.expect("an object"));
+        let resources = Resources {
+            config_maps: vec![ConfigMap {
+                metadata: ObjectMeta {
+                    name: Some("demo-web".into()),
+                    ..ObjectMeta::default()
+                },
+                ..ConfigMap::default()
+            }],
+            ..Resources::default()
+        };
+        let known = children.of(&key);
+        let chat = Chat {
+            key: key.clone(),
+            uid: "chat".into(),
+        };
+        let applied = apply(
+            &client,
+            &children,
+            &chat,
+            &known,
+            resources,
+            &mut Vec::new(),
+        )
+        .await;
+        assert_eq!(applied.expect("all is applied").waits, [""; 0]);
+        let uids: Vec<_> = children.of(&key).into_values().map(|it| it.uid).collect();
+        assert_eq!(uids, ["child"]);
     }
 
     #[tokio::test]

@@ -148,20 +148,25 @@ impl Children {
     /// Takes in that an object is gone.
     pub fn forget(&self, kind: &'static Kind, gone: &ObjectMeta) -> Option<ChatRef> {
         let chat = chat_of(gone)?;
-        let mut inner = self.lock();
-        let children = inner.of.get_mut(&chat)?;
         let key = (kind.name, gone.name.clone()?);
-        let is_it = children
-            .get(&key)
-            .is_some_and(|known| Some(&known.uid) == gone.uid.as_ref());
-        if !is_it {
-            return None;
+        self.forget_one(&chat, &key, gone.uid.as_deref()?)
+            .then_some(chat)
+    }
+
+    /// The same of the object with this uid; whether it was known.
+    pub fn forget_one(&self, chat: &ChatRef, key: &Key, uid: &str) -> bool {
+        let mut inner = self.lock();
+        let Some(children) = inner.of.get_mut(chat) else {
+            return false;
+        };
+        if children.get(key).is_none_or(|known| known.uid != uid) {
+            return false;
         }
-        children.remove(&key);
+        children.remove(key);
         if children.is_empty() {
-            inner.of.remove(&chat);
+            inner.of.remove(chat);
         }
-        Some(chat)
+        true
     }
 
     /// A list of a kind begins. Give the result to [`Self::end_of_list`].

@@ -30,8 +30,8 @@ pub enum Step {
     Create,
     /// The one with this uid differs, or may differ.
     Change(String),
-    /// It must be gone first.
-    Wait,
+    /// The one with this uid must be gone first.
+    Wait(String),
     /// It is not ours.
     Refuse,
 }
@@ -41,14 +41,14 @@ pub fn step(desired: &Desired, child: Option<&Child>, owner: &str) -> Step {
         return Step::Create;
     };
     if child.deleting {
-        return Step::Wait;
+        return Step::Wait(child.uid.clone());
     }
     match &child.owner {
         Owner::Other => Step::Refuse,
         Owner::Lost(uid) if uid != owner => Step::Refuse,
         Owner::Lost(_) => Step::Change(child.uid.clone()),
         // Left by a ChatCluster of the same name; the garbage collector takes it away.
-        Owner::Chat(uid) if uid != owner => Step::Wait,
+        Owner::Chat(uid) if uid != owner => Step::Wait(child.uid.clone()),
         _ if child.holds == Some(desired.digest) => Step::Keep,
         // What it runs cannot be changed, and its name says which image that is.
         _ if desired.kind.name == "Job" => Step::Keep,
@@ -205,7 +205,7 @@ mod tests {
     fn what_a_former_chat_cluster_left_goes_first_unless_it_was_to_be_kept() {
         assert_eq!(
             step(&map(), Some(&child(Owner::Chat("former".into()))), "chat"),
-            Step::Wait
+            Step::Wait("child".into())
         );
         assert_eq!(
             step(&map(), Some(&child(Owner::Kept)), "chat"),
@@ -215,7 +215,10 @@ mod tests {
             deleting: true,
             ..child(ours())
         };
-        assert_eq!(step(&map(), Some(&leaving), "chat"), Step::Wait);
+        assert_eq!(
+            step(&map(), Some(&leaving), "chat"),
+            Step::Wait("child".into())
+        );
     }
 
     #[test]

@@ -158,6 +158,22 @@ pub async fn create(client: &Client, chat: &Chat, desired: &Desired) -> Result<S
     change(client, chat, desired, &uid).await
 }
 
+/// Whether there is no object with this uid any more.
+pub async fn is_gone(
+    client: &Client,
+    chat: &Chat,
+    desired: &Desired,
+    uid: &str,
+) -> Result<bool, Error> {
+    let api: Api<DynamicObject> = Api::namespaced_with(
+        client.clone(),
+        &chat.key.namespace,
+        &desired.kind.resource(),
+    );
+    let found = call("get", desired, || api.get_metadata_opt(&desired.name)).await?;
+    Ok(found.is_none_or(|found| found.metadata.uid.as_deref() != Some(uid)))
+}
+
 fn was_kept_for(metadata: &ObjectMeta, uid: &str) -> bool {
     let annotations = metadata.annotations.as_ref();
     metadata.owner_references.as_ref().is_none_or(Vec::is_empty)
