@@ -8,6 +8,7 @@ mod floor;
 mod history;
 mod idle;
 mod machine;
+mod paper;
 mod peers;
 mod plot;
 mod presence;

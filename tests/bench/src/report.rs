@@ -6,6 +6,7 @@ use std::fs;
 use std::io::Write as _;
 use std::path::PathBuf;
 
+use crate::paper;
 use crate::plot;
 use crate::record::{self, Run};
 
@@ -35,6 +36,14 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         let names: Vec<&str> = drawn.iter().map(|(name, _)| name.as_str()).collect();
         section(&mut page, bench, runs, &names);
     }
+    let of = |bench: &str, start: &str| {
+        let runs = newest.get(bench)?.values();
+        // Of several, the largest.
+        runs.filter(|run| run.variant.starts_with(start))
+            .max_by(|one, other| one.units.total_cmp(&other.units))
+    };
+    let paper = paper::section(of("idle", ""), of("direct", "8 outstanding"));
+    page.push_str(&paper.unwrap_or_default());
     page.push_str(GOALS);
     let file = args.docs.join("performance.md");
     fs::write(&file, page)?;
