@@ -11,8 +11,8 @@ use crate::layer::{Layer, sha256};
 
 /// The release, and so the versions, that tests know.
 const RELEASE: &str = "bookworm";
-/// A shell and the programs that scripts take for granted.
-const BASE: &str = "base-files,coreutils,dash,grep,sed";
+/// A shell, and the programs and the locale that scripts take for granted.
+const BASE: &str = "base-files,coreutils,dash,grep,libc-bin,sed";
 /// Of no use to a program that runs.
 const UNWANTED: &[&str] = &[
     "boot",
