@@ -225,7 +225,10 @@ impl Site<'_> {
             return "return 503;".into();
         };
         let Some(address) = self.address(path) else {
-            self.problem(format!("the Service {} or its port is not there", backend.name));
+            self.problem(format!(
+                "the Service {} or its port is not there",
+                backend.name
+            ));
             return "return 503;".into();
         };
         let sockets = self
