@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
-use sqlx::PgPool;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{Connection, PgConnection, PgPool};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::broker::Backoff;
 use crate::config::PgArgs;
 use crate::health::Part;
 
@@ -16,8 +18,8 @@ use crate::health::Part;
 const ACQUIRE: Duration = Duration::from_secs(5);
 /// Connections kept at rest. One more costs a login, which a burst should not pay first.
 const KEPT: u32 = 2;
-/// A migration may have to wait for a database that is just starting.
-const MIGRATION_ACQUIRE: Duration = Duration::from_secs(30);
+/// A database that is made together with its service takes a while to be there.
+const MIGRATION_PATIENCE: Duration = Duration::from_secs(120);
 const CHECK: Duration = Duration::from_secs(2);
 
 /// A pool that connects when it is first used and again whenever it has to.
@@ -31,20 +33,31 @@ pub fn pool(args: &PgArgs) -> PgPool {
         )
 }
 
-/// Brings the database up to date; safe to run twice and side by side. Waits
-/// for another migration, and for as long as a statement takes. Leaves alone what
-/// a newer release has added: an older one must be able to come back.
+/// Brings the database up to date; safe to run twice and side by side. Waits two minutes
+/// for the database, for ever for another migration, and for as long as a statement
+/// takes. Leaves alone what a newer release has added: an older one must be able to come
+/// back.
 pub async fn migrate(args: &PgArgs, migrator: &Migrator) -> anyhow::Result<()> {
-    let pool = PgPoolOptions::new()
-        .max_connections(1)
-        .acquire_timeout(MIGRATION_ACQUIRE)
-        .connect_lazy_with(options(args));
+    let mut database = connect_patiently(&options(args)).await?;
     Migrator::with_migrations(migrator.iter().cloned().collect())
         .set_ignore_missing(true)
-        .run(&pool)
+        .run(&mut database)
         .await?;
-    pool.close().await;
-    Ok(())
+    Ok(database.close().await?)
+}
+
+async fn connect_patiently(options: &PgConnectOptions) -> sqlx::Result<PgConnection> {
+    let deadline = Instant::now() + MIGRATION_PATIENCE;
+    let mut backoff = Backoff::default();
+    loop {
+        match PgConnection::connect_with(options).await {
+            Err(error) if is_unavailable(&error) && Instant::now() < deadline => {
+                tracing::info!(error = error.to_string(), "the migration waits");
+                backoff.wait().await;
+            }
+            connected => return connected,
+        }
+    }
 }
 
 fn options(args: &PgArgs) -> PgConnectOptions {

@@ -1,5 +1,6 @@
 //! PostgreSQL dies, is cut off, is used up, is full, or comes back from the past.
 
+use std::net::Ipv4Addr;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -7,18 +8,21 @@ use anyhow::{Context, ensure};
 use chat_e2e::proxy::{Faults, Proxy, Way};
 use chat_e2e::{Backstage, Chat, ChatClient, await_until};
 use chat_events::Service;
-use chat_local::testing::own_stores_on_small_disk;
+use chat_local::stack::programs_beside_tests;
+use chat_local::testing::{cluster, own_stores_on_small_disk};
 use chat_local::{Supervisor, programs};
 use futures::future::{join_all, try_join_all};
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
 
 use crate::recorded::{RECOVERY, Recorded, SOON, figure};
 
 /// Every service reaches its database through the proxy only.
 async fn apart() -> anyhow::Result<(Chat, Proxy)> {
-    let cluster = chat_local::testing::cluster().await;
+    let cluster = cluster().await;
     let link = Proxy::start(cluster.stores.postgres_port).await?;
     let port = link.port().to_string();
     let chat = Chat::start(cluster, |options| {
@@ -322,5 +326,27 @@ async fn on_a_full_disk_nothing_is_told_stored_and_space_is_all_it_takes() -> an
     talk.finish().await?;
     keeper.stop().await;
     drop(stores);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_migration_waits_for_a_database_that_is_not_there_yet() -> anyhow::Result<()> {
+    let cluster = cluster().await;
+    let door = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let mut migration = Command::new(programs_beside_tests()?.join(Service::Auth.name()))
+        .arg("migrate")
+        .envs(cluster.env(Service::Auth))
+        .env("DB_PORT", door.local_addr()?.port().to_string())
+        .kill_on_drop(true)
+        .spawn()?;
+    for _ in 0..3 {
+        drop(door.accept().await?);
+    }
+    let (mut knocks, _) = door.accept().await?;
+    let mut database =
+        TcpStream::connect((Ipv4Addr::LOCALHOST, cluster.stores.postgres_port)).await?;
+    // Either side may end it without a word.
+    let _ = copy_bidirectional(&mut knocks, &mut database).await;
+    ensure!(migration.wait().await?.success());
     Ok(())
 }
