@@ -3,7 +3,7 @@
 //! [checker](crate::checker) judges like any other. See `docs/performance.md`.
 
 pub mod counters;
-mod pace;
+pub mod pace;
 pub mod pairs;
 mod people;
 pub mod room;
@@ -11,7 +11,7 @@ pub mod socket;
 pub mod tape;
 pub mod usage;
 
-pub use people::{Cast, Member};
+pub use people::{Cast, Door, Member};
 pub use tape::judge;
 
 use hdrhistogram::Histogram;
