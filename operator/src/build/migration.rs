@@ -10,8 +10,9 @@ use super::{meta, pod, settings};
 use crate::resources::Resources;
 use crate::validate::{Part, Validated};
 
-/// Tries before a migration counts as failed; the database may be on its way.
-const TRIES: i32 = 10;
+/// Tries before a migration counts as failed, which takes two and a half minutes. Each
+/// one waits two minutes for a database that is not there.
+const TRIES: i32 = 4;
 
 pub fn build(chat: &Validated, out: &mut Resources) {
     // Without a database there is nothing to bring up to date.
