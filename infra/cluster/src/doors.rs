@@ -1,7 +1,9 @@
 //! Ports on the machine's loopback that lead into the node, for browsers and kubectl.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener as Listener};
+use std::time::Duration;
 
 use anyhow::Result;
 use chat_local::ports;
@@ -35,11 +37,17 @@ impl Door {
     }
 
     /// Passes on what comes, until its runtime ends.
-    pub async fn serve(self) -> Result<()> {
+    pub async fn serve(self) -> Result<Infallible> {
         let listener = TcpListener::from_std(self.listener)?;
         loop {
-            let (outside, _) = listener.accept().await?;
-            drop(tokio::spawn(pass(outside, self.leads_to)));
+            match listener.accept().await {
+                Ok((outside, _)) => drop(tokio::spawn(pass(outside, self.leads_to))),
+                Err(error) => {
+                    tracing::warn!("a connection was not taken: {error}");
+                    // It may be that no more files can be open.
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
         }
     }
 }

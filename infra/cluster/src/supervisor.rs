@@ -10,6 +10,7 @@ use chat_kube::{Access, ControlPlane, NodeAddress, Options, node_tools};
 use chat_local::Supervisor as Keeper;
 use chat_local::process::PidFile;
 use chat_local::{daemon::Daemon, write_private};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
@@ -54,6 +55,7 @@ impl Drop for Node {
 /// When the node cannot be made, or was killed.
 pub fn supervise(folder: &Path) -> Result<()> {
     close_inherited()?;
+    allow_files()?;
     // The terminal's Ctrl-C and its end are not for a node.
     nix::unistd::setsid().context("a supervisor has to be started by `Cluster::start`")?;
     PidFile::of_this_process().write(&cluster::supervisor_file(folder))?;
@@ -79,6 +81,14 @@ fn close_inherited() -> Result<()> {
         let _ = nix::unistd::close(number);
     }
     Ok(())
+}
+
+/// What a login shell allows is few for stores, and Pods inherit it.
+fn allow_files() -> Result<()> {
+    const ENOUGH: u64 = 65_536;
+    let (now, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    let wanted = now.max(most.min(ENOUGH));
+    Ok(setrlimit(Resource::RLIMIT_NOFILE, wanted, most)?)
 }
 
 fn hold(folder: &Path, cgroup: &str) -> Result<()> {
@@ -129,10 +139,9 @@ async fn run(folder: &Path, cgroup: &str, namespaces: &Namespaces, doors: Doors)
     let outcome = tokio::select! {
         _ = terminate.recv() => Ok(()),
         () = namespaces.ended() => Err(anyhow::anyhow!("the node was killed")),
-        ended = tasks.join_next() => match ended {
-            Some(ended) => ended?.context("a part of the node has ended"),
-            None => Ok(()),
-        },
+        Some(ended) = tasks.join_next() => {
+            ended?.map(|never| match never {}).context("a part of the node has ended")
+        }
     };
     keeper.stop().await;
     drop(tasks);

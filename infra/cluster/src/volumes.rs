@@ -2,9 +2,10 @@
 //! removes it when the claim is gone. The control plane has a provisioner of its own
 //! for this, but its folders are root's whatever `fsGroup` a Pod asks for.
 
+use std::convert::Infallible;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use kube::api::{DeleteParams, ListParams, PostParams};
@@ -20,7 +21,7 @@ const ASKED: &str = "volume.kubernetes.io/storage-provisioner";
 const MADE: &str = "pv.kubernetes.io/provisioned-by";
 
 /// Until its runtime ends.
-pub async fn provision(client: Client, folder: &Path) -> Result<()> {
+pub async fn provision(client: Client, folder: &Path) -> Result<Infallible> {
     let claims: Api<PersistentVolumeClaim> = Api::all(client.clone());
     let volumes: Api<PersistentVolume> = Api::all(client.clone());
     let changes = stream::select(
@@ -42,7 +43,7 @@ pub async fn provision(client: Client, folder: &Path) -> Result<()> {
             tracing::warn!("volumes: {error:#}");
         }
     }
-    Ok(())
+    bail!("watches have an end")
 }
 
 /// Everything that is to do, as the API server says now.
