@@ -171,6 +171,46 @@ async fn a_page_of_a_log_is_one_statement_and_so_is_a_resume() -> anyhow::Result
 }
 
 #[tokio::test]
+async fn a_page_near_the_end_of_a_long_log_reads_as_little_as_one_near_its_beginning()
+-> anyhow::Result<()> {
+    const LONG: i64 = 20_000;
+    const PAGES: i64 = 50;
+    let stage = Stage::start().await?;
+    let cast = Cast::new(&stage.chat).await?;
+    let people = cast.people(2).await?;
+    let group: Vec<UserId> = people.iter().map(|one| one.id).collect();
+    let here = cast.conversations(&[group]).await?[0];
+    write(&stage.chat, here, people[0].id, LONG).await?;
+    let token = cast.token(&people[0]);
+    let messages = stage.chat.door(Service::Messages, 0).url;
+    let client = reqwest::Client::new();
+    let mut costs = Vec::new();
+    for first in [100, LONG - PAGES] {
+        let before = stage.counters().await?;
+        for place in first..first + PAGES {
+            let page = format!("{messages}/api/messages?conversation={here}&limit=50");
+            let answer = client
+                .get(format!("{page}&before={place}"))
+                .bearer_auth(&token)
+                .send()
+                .await?;
+            ensure!(answer.status() == 200, "{}", answer.status());
+        }
+        let counted = stage.counters().await?.since(&before, PAGES as f64);
+        let blocks = counted.get("blocks looked at, messages");
+        costs.push(blocks.copied().context("nobody counted")?);
+    }
+    let [beginning, end] = costs[..] else {
+        anyhow::bail!("two costs");
+    };
+    ensure!(
+        end < 2.0 * beginning,
+        "{beginning:.0} blocks for 1,000 pages near the beginning, {end:.0} near the end"
+    );
+    Ok(())
+}
+
+#[tokio::test]
 async fn who_comes_and_goes_asks_redis_for_little() -> anyhow::Result<()> {
     const TIMES: usize = 50;
     let stage = Stage::start().await?;
@@ -210,5 +250,6 @@ async fn write(
     .bind(count)
     .execute(&mut database)
     .await?;
+    sqlx::query("analyze").execute(&mut database).await?;
     Ok(())
 }

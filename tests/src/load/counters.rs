@@ -78,10 +78,11 @@ impl Counters {
         let admin = stores.handle().postgres("postgres");
         let mut database = PgConnection::connect_with(&admin).await?;
         for service in Service::ALL.into_iter().filter(|it| it.has_database()) {
-            let counts: (f64, f64, f64) = sqlx::query_as(
+            let counts: (f64, f64, f64, f64) = sqlx::query_as(
                 "select coalesce(sum(calls) filter (where query !~* '^(begin|commit|rollback|set|show)'), 0)::float8,
                         coalesce(sum(calls) filter (where query ~* '^commit'), 0)::float8,
-                        coalesce(sum(wal_bytes), 0)::float8
+                        coalesce(sum(wal_bytes), 0)::float8,
+                        coalesce(sum(shared_blks_hit + shared_blks_read), 0)::float8
                  from pg_stat_statements s join pg_database d on d.oid = s.dbid where d.datname = $1",
             )
             .bind(chat.cluster().role(service))
@@ -91,6 +92,7 @@ impl Counters {
             self.add(format!("sql statements, {name}"), counts.0);
             self.add(format!("commits, {name}"), counts.1);
             self.add(format!("bytes of WAL, {name}"), counts.2);
+            self.add(format!("blocks looked at, {name}"), counts.3);
         }
         Ok(())
     }

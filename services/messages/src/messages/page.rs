@@ -232,27 +232,37 @@ async fn read(
              from members me join conversations c on c.id = me.conversation_id
              where me.user_id = $1 and me.conversation_id = $2
          ), page as (
-             (select m.* from allowed join messages m on m.conversation_id = allowed.id
-              where m.seq < $3 order by m.seq desc limit $4)
+             -- A join would read and sort all of the log on that side of the place.
+             (select m.* from allowed cross join lateral (
+                  select * from messages where conversation_id = allowed.id and seq < $3
+                  order by seq desc limit $4
+              ) m)
              union all
-             (select m.* from allowed join messages m on m.conversation_id = allowed.id
-              where m.seq >= $3 order by m.seq limit $5)
+             (select m.* from allowed cross join lateral (
+                  select * from messages where conversation_id = allowed.id and seq >= $3
+                  order by seq limit $5
+              ) m)
          ), bounds as (
              select coalesce(min(seq), $3) as low, coalesce(max(seq), $3 - 1) as high from page
+         ), head as materialized (
+             -- Once, and not for each message. The order asks for the index.
+             select allowed.last_seq, allowed.last_activity_at,
+                 (
+                     select jsonb_agg(jsonb_build_object('user_id', m.user_id, 'up_to', m.read_up_to) order by m.user_id)
+                     from members m where m.conversation_id = allowed.id
+                 ) as reads,
+                 (
+                     select true from messages m where m.conversation_id = allowed.id and m.seq < bounds.low
+                     order by m.seq desc limit 1
+                 ) is not null as has_before,
+                 (
+                     select true from messages m where m.conversation_id = allowed.id and m.seq > bounds.high
+                     order by m.seq limit 1
+                 ) is not null as has_after
+             from allowed cross join bounds
          )
-         select allowed.last_seq, allowed.last_activity_at,
-             (
-                 select jsonb_agg(jsonb_build_object('user_id', m.user_id, 'up_to', m.read_up_to) order by m.user_id)
-                 from members m where m.conversation_id = allowed.id
-             ) as reads,
-             exists (
-                 select from messages m where m.conversation_id = allowed.id and m.seq < bounds.low
-             ) as has_before,
-             exists (
-                 select from messages m where m.conversation_id = allowed.id and m.seq > bounds.high
-             ) as has_after,
-             page.seq, page.id, page.sender_id, page.client_id, page.content, page.created_at
-         from allowed cross join bounds left join page on true
+         select head.*, page.seq, page.id, page.sender_id, page.client_id, page.content, page.created_at
+         from head left join page on true
          order by page.seq",
     )
     .bind(user.0)

@@ -22,8 +22,13 @@ pub async fn is_owner(
     pod: &str,
 ) -> sqlx::Result<bool> {
     // A process that is frozen in mid-transaction must not keep the lease for ever.
+    // And a batch finds every row by a key: a plan that was made while the tables were new
+    // and small would read them whole until the next `analyze`.
     let owner: Option<String> = sqlx::query_scalar(
-        "select set_config('idle_in_transaction_session_timeout', '5s', true)
+        "select set_config('idle_in_transaction_session_timeout', '5s', true),
+             set_config('enable_seqscan', 'off', true),
+             set_config('enable_hashjoin', 'off', true),
+             set_config('enable_mergejoin', 'off', true)
          from partitions where partition = $1 and fence = $2 and owner = $3 for key share",
     )
     .bind(lease.partition as i16)
