@@ -116,8 +116,8 @@ fn tests_of(only: Option<Part>) -> String {
         Some(Part::Rust) => {
             "not (package(chat-e2e) | (package(/^chat-(kube|operator)$/) & kind(test)))".to_owned()
         }
-        Some(Part::Stack) => format!("package(chat-e2e) - test(/^operator_/) - {LONG}"),
-        Some(Part::Operator) => "package(/^chat-(kube|operator)$/) | test(/^operator_/)".to_owned(),
+        Some(Part::Stack) => format!("package(chat-e2e) - binary(/^operator_/) - {LONG}"),
+        Some(Part::Operator) => "package(/^chat-(kube|operator)$/) | binary(/^operator_/)".to_owned(),
         Some(Part::Matrix) => "binary(matrix)".to_owned(),
         _ => format!("all() - {LONG}"),
     };
