@@ -89,10 +89,13 @@ async fn up(with_images: bool, profile: &str) -> Result<()> {
         "  {} get pods --all-namespaces",
         cluster.tools.kubectl.display()
     ));
-    say(&format!(
-        "  What listens on its ports 80 and 443 is at http://chat.localhost:{} and https://chat.localhost:{}",
-        cluster.http_port, cluster.https_port
-    ));
+    let (http, https) = (cluster.http_port, cluster.https_port);
+    say(&match (http, https) {
+        (80, 443) => "  A chat with the host chat.localhost is at http://chat.localhost".to_owned(),
+        _ => format!(
+            "  Something else has port 80 or 443, so the node's are {http} and {https}, where chats let in no browser"
+        ),
+    });
     Ok(())
 }
 

@@ -63,8 +63,8 @@ impl Engine {
                 NAME,
                 "--wait",
                 "--k3s-arg=--disable=traefik@server:0",
-                "--port=127.0.0.1:8080:80@loadbalancer",
-                "--port=127.0.0.1:8443:443@loadbalancer",
+                "--port=127.0.0.1:80:80@loadbalancer",
+                "--port=127.0.0.1:443:443@loadbalancer",
             ])),
         }
     }
@@ -110,10 +110,10 @@ fn command(program: &str, arguments: &[&str]) -> Command {
 }
 
 fn ports_of_kind() -> serde_json::Value {
-    let port = |inside: u16, outside: u16| {
+    let port = |same: u16| {
         serde_json::json!({
-            "containerPort": inside,
-            "hostPort": outside,
+            "containerPort": same,
+            "hostPort": same,
             "listenAddress": "127.0.0.1",
         })
     };
@@ -122,7 +122,7 @@ fn ports_of_kind() -> serde_json::Value {
         "apiVersion": "kind.x-k8s.io/v1alpha4",
         "nodes": [{
             "role": "control-plane",
-            "extraPortMappings": [port(80, 8080), port(443, 8443)],
+            "extraPortMappings": [port(80), port(443)],
         }],
     })
 }
