@@ -13,8 +13,10 @@ pub trait Backstage: Sync {
     fn name(&self) -> &str;
 
     /// A connection of the administrator to the service's database.
-    fn database(&self, service: Service)
-    -> impl Future<Output = anyhow::Result<PgConnection>> + Send;
+    fn database(
+        &self,
+        service: Service,
+    ) -> impl Future<Output = anyhow::Result<PgConnection>> + Send;
 
     /// The same to Redis.
     fn redis(&self) -> impl Future<Output = anyhow::Result<MultiplexedConnection>> + Send;

@@ -117,7 +117,9 @@ fn tests_of(only: Option<Part>) -> String {
             "not (package(chat-e2e) | (package(/^chat-(kube|operator)$/) & kind(test)))".to_owned()
         }
         Some(Part::Stack) => format!("package(chat-e2e) - binary(/^operator_/) - {LONG}"),
-        Some(Part::Operator) => "package(/^chat-(kube|operator)$/) | binary(/^operator_/)".to_owned(),
+        Some(Part::Operator) => {
+            "package(/^chat-(kube|operator)$/) | binary(/^operator_/)".to_owned()
+        }
         Some(Part::Matrix) => "binary(matrix)".to_owned(),
         _ => format!("all() - {LONG}"),
     };

@@ -149,7 +149,21 @@ impl ClusterChat {
     /// Changes the spec, and waits for the rollout.
     pub async fn change(&self, spec: Value) -> Result<()> {
         self.patch(spec).await?;
-        self.await_ready().await
+        self.await_rolled_out().await
+    }
+
+    /// Ready, and the last of the old Pods has closed its sockets and gone.
+    pub async fn await_rolled_out(&self) -> Result<()> {
+        self.await_ready().await?;
+        await_until("the end of the old Pods", PATIENCE, async || {
+            let pods = self.api::<Pod>().list(&ListParams::default()).await?;
+            let mut leaving = pods
+                .iter()
+                .filter(|pod| pod.metadata.deletion_timestamp.is_some());
+            ensure!(leaving.next().is_none(), "some are leaving");
+            Ok(Some(()))
+        })
+        .await
     }
 
     /// Changes the spec as `kubectl patch --type merge` does.

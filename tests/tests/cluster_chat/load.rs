@@ -5,8 +5,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use chat_cluster::Cluster;
+use chat_e2e::history::Kind;
 use chat_e2e::run::{LoadPlan, UnderLoad};
 use chat_events::close;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use kube::api::DeleteParams;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -76,6 +80,20 @@ impl Disturbed {
         eprintln!("{what}: {:.1} s", began.elapsed().as_secs_f64());
         done.and_then(|()| self.sockets_since(began, rolls))
             .with_context(|| what.to_owned())
+    }
+
+    /// A Pod of a store goes, and until it is back there is less of the store, or none.
+    pub async fn lose(&mut self, pod: &Pod, how: &DeleteParams) -> Result<()> {
+        let name = pod.name_any();
+        let recorder = self.run.recorder().clone();
+        recorder.fault(&name, Kind::Invoke);
+        self.step(&format!("{name} is deleted"), 0, async |chat| {
+            chat.api::<Pod>().delete(&name, how).await?;
+            chat.await_whole_without(pod).await
+        })
+        .await?;
+        recorder.fault(&name, Kind::Ok);
+        Ok(())
     }
 
     /// From now on requests may fail, for there is one of what they need.

@@ -20,14 +20,9 @@ fn long_a_node_of_three_of_rabbitmq_dies_under_load_and_nothing_is_lost() -> Res
         let mut run = Disturbed::start(cluster, "three", spec).await?;
         for number in [1, 0] {
             let name = format!("demo-rabbitmq-{number}");
-            run.step(&format!("{name} is killed"), 0, async |chat| {
-                let pods = chat.api::<Pod>();
-                let pod = pods.get(&name).await?;
-                let at_once = DeleteParams::default().grace_period(0);
-                pods.delete(&name, &at_once).await?;
-                chat.await_whole_without(&pod).await
-            })
-            .await?;
+            let pod = run.chat.api::<Pod>().get(&name).await?;
+            let at_once = DeleteParams::default().grace_period(0);
+            run.lose(&pod, &at_once).await?;
         }
         run.judge().await
     })

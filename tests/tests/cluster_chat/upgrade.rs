@@ -71,14 +71,7 @@ fn long_nothing_is_lost_while_every_pod_goes_in_turn_and_the_node_is_drained() -
         run.step("the node is drained", 1, drain).await?;
         run.end_of_requests().await?;
         for pod in run.chat.pods().await?.into_iter().filter(is_store) {
-            let what = format!("{} is deleted", pod.name_any());
-            run.step(&what, 1, async |chat| {
-                let pods = chat.api::<Pod>();
-                pods.delete(&pod.name_any(), &DeleteParams::default())
-                    .await?;
-                chat.await_whole_without(&pod).await
-            })
-            .await?;
+            run.lose(&pod, &DeleteParams::default()).await?;
         }
         run.judge().await
     })
@@ -98,7 +91,7 @@ fn long_nothing_is_lost_and_no_request_fails_while_secrets_change_and_the_operat
                 Some("retiring"),
             )
             .await?;
-            chat.await_ready().await
+            chat.await_rolled_out().await
         })
         .await?;
         run.step(
@@ -112,7 +105,7 @@ fn long_nothing_is_lost_and_no_request_fails_while_secrets_change_and_the_operat
                 kill_operator(chat).await?;
                 await_stage(chat, "credentials", stage, Some("swapped")).await?;
                 await_stage(chat, "credentials", stage, None).await?;
-                chat.await_ready().await
+                chat.await_rolled_out().await
             },
         )
         .await?;
@@ -148,21 +141,31 @@ async fn drain(chat: &ClusterChat) -> Result<()> {
     let nodes = chat.kubectl(&["get", "nodes", "-o", "name"]).await?;
     let node = nodes.trim();
     let services = "--pod-selector=app.kubernetes.io/component in (auth,users,messages,socket-handler,notifications,web)";
+    let before = chat.pods().await?.len();
+    let flags = [
+        "--ignore-daemonsets",
+        "--delete-emptydir-data",
+        "--timeout=40s",
+    ];
     let drained = chat
-        .kubectl(&[
-            "drain",
-            node,
-            services,
-            "--ignore-daemonsets",
-            "--timeout=40s",
-        ])
+        .kubectl(&[&["drain", node, services][..], &flags].concat())
         .await;
+    let held = chat.api::<Pod>().list(&ListParams::default()).await?;
     chat.kubectl(&["uncordon", node]).await?;
-    ensure!(drained.is_err(), "no budget held anything: {drained:?}");
-    let all = chat.pods().await?;
-    let gone = all.first().context("no Pods")?;
-    ensure!(all.iter().any(|pod| !is_store(pod)), "{}", gone.name_any());
-    chat.await_ready().await
+    let refused = drained.err().context("no budget held anything")?;
+    ensure!(
+        format!("{refused:#}").contains("disruption budget"),
+        "{refused:#}"
+    );
+    let pending = held.iter().filter(|pod| {
+        let status = pod.status.as_ref();
+        status.and_then(|it| it.phase.as_deref()) == Some("Pending")
+    });
+    ensure!(
+        pending.count() >= 6,
+        "of {before} Pods too few were evicted"
+    );
+    chat.await_rolled_out().await
 }
 
 async fn await_stage(
