@@ -255,29 +255,27 @@ impl ClusterChat {
             async || {
                 let same = self.api::<Pod>().get_opt(&name).await?;
                 ensure!(same.is_none_or(|same| same.uid() != pod.uid()), "it ends");
-                for set in self
-                    .api::<Deployment>()
-                    .list(&ListParams::default())
-                    .await?
-                {
-                    let status = set.status.clone().unwrap_or_default();
-                    ensure!(
-                        status.ready_replicas == set.spec.as_ref().and_then(|spec| spec.replicas),
-                        "{} is not whole",
-                        set.name_any()
-                    );
-                }
-                for set in self
-                    .api::<StatefulSet>()
-                    .list(&ListParams::default())
-                    .await?
-                {
-                    let status = set.status.clone().unwrap_or_default();
-                    ensure!(
-                        status.ready_replicas == set.spec.as_ref().and_then(|spec| spec.replicas),
-                        "{} is not whole",
-                        set.name_any()
-                    );
+                let all = ListParams::default();
+                let deployments = self.api::<Deployment>().list(&all).await?;
+                let deployments = deployments.iter().map(|it| {
+                    let ready = it.status.as_ref().and_then(|it| it.ready_replicas);
+                    (
+                        it.name_any(),
+                        ready,
+                        it.spec.as_ref().and_then(|it| it.replicas),
+                    )
+                });
+                let sets = self.api::<StatefulSet>().list(&all).await?;
+                let sets = sets.iter().map(|it| {
+                    let ready = it.status.as_ref().and_then(|it| it.ready_replicas);
+                    (
+                        it.name_any(),
+                        ready,
+                        it.spec.as_ref().and_then(|it| it.replicas),
+                    )
+                });
+                for (name, ready, wanted) in deployments.chain(sets) {
+                    ensure!(ready == wanted, "{name} is not whole");
                 }
                 Ok(Some(()))
             },

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::harness::{ClusterChat, PATIENCE, SYSTEM, in_cluster, install};
 
 #[test]
-fn a_chat_that_was_deleted_and_made_again_has_every_message() -> Result<()> {
+fn long_a_chat_that_was_deleted_and_made_again_has_every_message() -> Result<()> {
     in_cluster(async |cluster| {
         let chat = ClusterChat::start(cluster, "retain", json!({})).await?;
         let (ada, _, conversation) = chat.two_people().await?;
