@@ -12,10 +12,10 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::askers::Askers;
-use super::harness::ClusterChat;
+use super::harness::{ClusterChat, PATIENCE};
 
 /// One person in ten has a second tab: 201 clients.
 const PEOPLE: usize = 182;
@@ -70,10 +70,16 @@ impl Disturbed {
         act: impl AsyncFnOnce(&ClusterChat) -> Result<()>,
     ) -> Result<()> {
         let began = Instant::now();
+        let clients = self.run.clients().to_vec();
         let acting = async {
             act(&self.chat).await?;
-            // The last who were closed come back.
-            sleep(BACK).await;
+            for client in &clients {
+                client
+                    .await_state("back", PATIENCE, |state| {
+                        (state.connected || state.offline).then_some(())
+                    })
+                    .await?;
+            }
             anyhow::Ok(())
         };
         let done = self.run.meanwhile(acting).await;
