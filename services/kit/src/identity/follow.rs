@@ -16,8 +16,10 @@ use crate::health::Part;
 
 /// The keys and the ended sessions are fetched this often, should a push be missed.
 const REFRESH: Duration = Duration::from_secs(10);
-/// … and at most so often, however many strange tokens arrive.
+/// … and, however many strange tokens arrive, not for long more often than this …
 const SHORTEST: Duration = Duration::from_secs(1);
+/// … though so many may come at once: a pod that has subscribed waits for its second.
+const AT_ONCE: u32 = 3;
 
 /// The answer of auth to `/internal/revocations`.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -40,8 +42,14 @@ impl Identity {
             .build()
             .unwrap_or_default();
         let mut backoff = Backoff::default();
+        let mut pace = Pace {
+            paid: Instant::now(),
+        };
         loop {
-            let begun = Instant::now();
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = sleep_until(pace.next(Instant::now())) => {}
+            }
             match self.look(&client, &auth_url).await {
                 Ok(()) => {
                     ready.set(true);
@@ -49,9 +57,7 @@ impl Identity {
                     tokio::select! {
                         () = stop.cancelled() => return,
                         () = sleep(REFRESH) => {}
-                        () = self.inner.wanted.notified() => {
-                            sleep_until(begun + SHORTEST).await;
-                        }
+                        () = self.inner.wanted.notified() => {}
                     }
                 }
                 Err(error) => {
@@ -102,5 +108,43 @@ impl Identity {
                 .map(|one| (one.session_id, one.until)),
         );
         Ok(())
+    }
+}
+
+/// Lets [`AT_ONCE`] looks pass, and then one each [`SHORTEST`].
+struct Pace {
+    /// Each look pays for so much time, a few of them in advance.
+    paid: Instant,
+}
+
+impl Pace {
+    /// When somebody who asks at `now` may look.
+    fn next(&mut self, now: Instant) -> Instant {
+        let credit = SHORTEST * (AT_ONCE - 1);
+        let due = now.max(self.paid - credit);
+        self.paid = self.paid.max(now) + SHORTEST;
+        due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::{AT_ONCE, Pace, SHORTEST};
+
+    #[test]
+    fn a_few_looks_come_at_once_and_then_one_a_second() {
+        let start = Instant::now();
+        let mut pace = Pace { paid: start };
+        for wait in [0, 0, 0, 1, 2, 3] {
+            assert_eq!(pace.next(start), start + SHORTEST * wait);
+        }
+        // After a rest as many again.
+        let later = start + SHORTEST * 60;
+        for _ in 0..AT_ONCE {
+            assert_eq!(pace.next(later), later);
+        }
+        assert_eq!(pace.next(later), later + SHORTEST);
     }
 }
