@@ -29,6 +29,10 @@ pub struct Applied {
     pub conflicts: Vec<String>,
     /// Objects that must go before ours can come.
     pub waits: Vec<String>,
+    /// Deployments that get other pods when earlier ones have theirs.
+    pub queued: Vec<String>,
+    /// The next of them may be told so when this pass has ended.
+    pub look_again: bool,
     /// The objects that belong to the ChatCluster now, by kind and name.
     pub wanted: BTreeSet<Key>,
 }
@@ -46,9 +50,12 @@ pub async fn apply(
     resources: Resources,
     taken_back: &mut Vec<TakenBack>,
 ) -> Result<Applied, Error> {
-    let (groups, held) = plan::in_order(resources)?;
+    let (groups, mut held) = plan::in_order(resources)?;
     let mut applied = Applied::default();
-    for group in groups {
+    for mut group in groups {
+        let turns = plan::take_turns(&mut group, known, &chat.uid);
+        applied.look_again |= turns.look_again;
+        applied.queued.extend(turns.waiting);
         let calls: Vec<_> = group
             .iter()
             .map(|desired| one(client, children, chat, known, desired))
@@ -79,6 +86,7 @@ pub async fn apply(
         }
     }
     applied.conflicts.sort();
+    held.extend(applied.queued.iter().cloned());
     remove_orphans(client, chat, known, &applied.wanted, &held).await?;
     Ok(applied)
 }

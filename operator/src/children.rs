@@ -9,7 +9,7 @@ use kube::api::ObjectMeta;
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
-use crate::build::meta::OWNER_UID;
+use crate::build::meta::{OWNER_UID, TEMPLATE};
 use crate::crd::GROUP;
 use crate::digest;
 use crate::kinds::{Kind, Watch};
@@ -54,6 +54,8 @@ pub struct Child {
     pub deleting: bool,
     /// The digest of what it holds of ours, as long as nothing changed since that was seen.
     pub holds: Option<u64>,
+    /// The hash of its pod template, of Deployments.
+    pub template: Option<String>,
     /// Its generation and status, of kinds whose status is watched.
     pub status: Value,
     pub version: u64,
@@ -228,6 +230,10 @@ impl Child {
             owner: owner_of(metadata),
             deleting: metadata.deletion_timestamp.is_some(),
             holds: None,
+            template: metadata
+                .annotations
+                .as_ref()
+                .and_then(|all| all.get(TEMPLATE).cloned()),
             status: match kind.watch {
                 Watch::Status => pruned(metadata, object.data.get("status")),
                 _ => Value::Null,

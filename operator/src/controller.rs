@@ -277,6 +277,7 @@ async fn pass(context: &Context, key: &ChatRef) -> Result<Outcome, apply::Error>
         announcer.announce_taken_back(&chat, taken_back).await;
     }
     let mut again = follow_keys(context, key, &built, applied.as_ref());
+    again |= matches!(&applied, Some(Ok(applied)) if applied.look_again);
     if let (Ok((validated, resources)), Some(Ok(applied))) = (&built, &applied) {
         let children = context.children.of(key);
         let proofs = &context.proofs;

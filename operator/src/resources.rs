@@ -27,7 +27,7 @@ pub struct Resources {
     /// Kinds of other operators: CloudNativePG, RabbitMQ, KEDA, Gateway API,
     /// cert-manager and Prometheus. Built without types, with the fewest fields.
     pub foreign: Vec<DynamicObject>,
-    /// Names of Deployments that wait for a migration or a store: neither
+    /// Names of Deployments that wait for a migration, and of stores that wait for pods: neither
     /// changed nor removed in this pass.
     pub held: Vec<String>,
 }

@@ -26,7 +26,7 @@ use crate::crd::{
     BackingStoreStatus, ChatCluster, ChatClusterStatus, ComponentStatus, MigrationStatus,
 };
 use crate::digest::MANAGER;
-pub use observe::{Pass, is_rolled_out, observe, pods, unreadable};
+pub use observe::{Pass, has_old_pods, is_rolled_out, observe, pods, unreadable};
 
 /// Everything that the status is made of.
 #[derive(Clone, Debug, Default)]
@@ -67,6 +67,8 @@ pub struct Component {
     pub status: ComponentStatus,
     /// All its pods are of the newest revision and answer.
     pub settled: bool,
+    /// It changes when those before it have changed.
+    pub queued: bool,
     /// Why its pods do not come, if the cluster said so.
     pub failure: Option<Problem>,
 }

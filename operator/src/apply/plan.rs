@@ -6,11 +6,13 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::Error;
+use crate::build::meta::TEMPLATE;
 use crate::build::secret::{CREDENTIALS, JWT};
 use crate::children::{Child, Key, Owner};
 use crate::digest;
 use crate::kinds::{self, Kind};
 use crate::resources::Resources;
+use crate::status;
 
 /// An object as it should be.
 #[derive(Debug)]
@@ -54,6 +56,45 @@ pub fn step(desired: &Desired, child: Option<&Child>, owner: &str) -> Step {
         _ if desired.kind.name == "Job" => Step::Keep,
         Owner::Chat(_) | Owner::Kept => Step::Change(child.uid.clone()),
     }
+}
+
+/// The Deployments of a group that wait for their turn.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Turns {
+    pub waiting: Vec<String>,
+    /// Whether what they wait for is only known once this pass has written.
+    pub look_again: bool,
+}
+
+/// Takes those Deployments out of a group that would get other pods while an earlier one
+/// has old ones. So an upgrade starts one service at a time, which takes little room and
+/// leaves the machines to those who chat, and a version that does not start comes no
+/// further than its first service.
+pub fn take_turns(
+    group: &mut Vec<Desired>,
+    known: &BTreeMap<Key, Child>,
+    owner: &str,
+) -> Turns {
+    let mut turns = Turns::default();
+    let mut busy = false;
+    let waiting = group.extract_if(.., |desired| {
+        let child = known.get(&(desired.kind.name, desired.name.clone()));
+        let Some(child) = child.filter(|_| desired.kind.name == "Deployment") else {
+            return false;
+        };
+        let changes = matches!(step(desired, Some(child), owner), Step::Change(_));
+        let template = desired.body["metadata"]["annotations"][TEMPLATE].as_str();
+        let replaces = changes && child.template.as_deref() != template;
+        if replaces && busy {
+            return true;
+        }
+        turns.look_again |= replaces;
+        busy |= replaces || status::has_old_pods(child);
+        false
+    });
+    turns.waiting = waiting.map(|it| it.name).collect();
+    turns.look_again &= !turns.waiting.is_empty();
+    turns
 }
 
 /// What a former pass made and nobody wants now. Kept objects are not among them.
@@ -138,6 +179,7 @@ mod tests {
     use k8s_openapi::api::apps::v1::Deployment;
     use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
     use kube::api::ObjectMeta;
+    use serde_json::json;
 
     use super::*;
 
@@ -238,6 +280,67 @@ mod tests {
             ..map()
         };
         assert_eq!(step(&job, Some(&child(ours())), "chat"), Step::Keep);
+    }
+
+    /// A Deployment that should get the template `new`, and what is there of it: its
+    /// template, whether it is applied, and how many of its pods are new ones of two.
+    fn turn(name: &'static str, template: &str, holds: bool, updated: i32) -> (Desired, Child) {
+        let desired = Desired {
+            kind: kinds::by_name("Deployment").unwrap_or_else(|| panic!()),
+            name: name.to_owned(),
+            body: json!({"metadata": {"annotations": {TEMPLATE: "new"}}}),
+            digest: 1,
+        };
+        let counts = json!({"observedGeneration": 2, "replicas": 2, "updatedReplicas": updated});
+        let child = Child {
+            template: Some(template.to_owned()),
+            holds: holds.then_some(1),
+            status: json!({"generation": 2, "status": counts}),
+            ..child(ours())
+        };
+        (desired, child)
+    }
+
+    /// Who is sent, who waits, and whether the next pass comes at once.
+    fn turns<const N: usize>(
+        parts: [(Desired, Child); N],
+    ) -> (Vec<String>, Vec<String>, bool) {
+        let known = parts.iter().map(|(desired, child)| {
+            let key = (desired.kind.name, desired.name.clone());
+            (key, child.clone())
+        });
+        let known = known.collect();
+        let mut group = parts.map(|(desired, _)| desired).into();
+        let Turns { waiting, look_again } = take_turns(&mut group, &known, "chat");
+        let sent = group.into_iter().map(|it| it.name).collect();
+        (sent, waiting, look_again)
+    }
+
+    #[test]
+    fn one_deployment_gets_other_pods_at_a_time() {
+        let names = |names: &[&str]| names.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
+        let old = |name| turn(name, "old", false, 2);
+        assert_eq!(
+            turns([old("auth"), old("users"), old("web")]),
+            (names(&["auth"]), names(&["users", "web"]), true)
+        );
+        // Its status will tell when it is done.
+        assert_eq!(
+            turns([turn("auth", "new", true, 1), old("users")]),
+            (names(&["auth"]), names(&["users"]), false)
+        );
+        assert_eq!(
+            turns([turn("auth", "new", true, 2), old("users"), old("web")]),
+            (names(&["auth", "users"]), names(&["web"]), true)
+        );
+    }
+
+    #[test]
+    fn whoever_keeps_its_pods_waits_for_nobody() {
+        let rolling = turn("auth", "new", true, 1);
+        let scaled = turn("users", "new", false, 2);
+        let (sent, waiting, _) = turns([rolling, scaled]);
+        assert_eq!((sent.len(), waiting.len()), (2, 0));
     }
 
     #[test]

@@ -61,8 +61,13 @@ fn waits_for_migration(chat: &Validated, part: Part) -> bool {
 }
 
 fn deployment(chat: &Validated, part: Part, workload: &Workload) -> Deployment {
+    let template = template(chat, part, workload);
+    let hash = (meta::TEMPLATE.to_owned(), meta::hash(&template));
     Deployment {
-        metadata: meta::object(chat, part.name(), ""),
+        metadata: ObjectMeta {
+            annotations: Some([hash].into()),
+            ..meta::object(chat, part.name(), "")
+        },
         spec: Some(DeploymentSpec {
             replicas: workload.replicas,
             revision_history_limit: Some(3),
@@ -71,13 +76,24 @@ fn deployment(chat: &Validated, part: Part, workload: &Workload) -> Deployment {
                 type_: Some("RollingUpdate".into()),
                 rolling_update: Some(RollingUpdateDeployment {
                     max_unavailable: Some(IntOrString::Int(0)),
-                    max_surge: Some(IntOrString::Int(1)),
+                    max_surge: Some(surge(part)),
                 }),
             }),
-            template: template(chat, part, workload),
+            template,
             ..DeploymentSpec::default()
         }),
         ..Deployment::default()
+    }
+}
+
+/// Where sockets are open, all new pods come before the first old one goes: whoever is
+/// sent away from that one cannot come to another old one, to be sent away once more.
+fn surge(part: Part) -> IntOrString {
+    match part {
+        Part::Service(Service::SocketHandler | Service::Notifications) => {
+            IntOrString::String("100%".into())
+        }
+        _ => IntOrString::Int(1),
     }
 }
 

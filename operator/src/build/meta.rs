@@ -11,6 +11,8 @@ use crate::validate::Validated;
 
 /// On pod templates: another content makes other pods.
 pub const CONTENT: &str = "chatcluster.io/content";
+/// On Deployments: the hash of their pod template, which the watches do not tell.
+pub const TEMPLATE: &str = "chatcluster.io/template";
 /// In place of an owner, on what outlives its ChatCluster.
 pub const OWNER_UID: &str = "chatcluster.io/owner-uid";
 

@@ -152,6 +152,7 @@ fn component(pass: &Pass<'_>, chat: &Validated, part: Part, workload: &Workload)
             updated: count("updatedReplicas"),
             image: workload.image.clone(),
         },
+        queued: matches!(pass.applied, Some(Ok(it)) if it.queued.contains(&name)),
         settled: applied && count("readyReplicas") >= desired && child.is_some_and(is_rolled_out),
         failure: child.and_then(|child| failure(&name, &workload.image, child)),
     }
@@ -160,10 +161,15 @@ fn component(pass: &Pass<'_>, chat: &Validated, part: Part, workload: &Workload)
 /// Whether a Deployment or StatefulSet has nothing but ready pods of its newest revision.
 pub fn is_rolled_out(child: &Child) -> bool {
     let count = |field| number(&child.status, field);
+    !has_old_pods(child) && count("readyReplicas") == count("replicas")
+}
+
+/// Whether pods of an older revision run which are still to be replaced.
+pub fn has_old_pods(child: &Child) -> bool {
+    let count = |field| number(&child.status, field);
     let observed = child.status.pointer("/status/observedGeneration");
-    observed.is_some_and(|observed| Some(observed) == child.status.get("generation"))
-        && count("updatedReplicas") == count("replicas")
-        && count("readyReplicas") == count("replicas")
+    observed.is_none_or(|observed| Some(observed) != child.status.get("generation"))
+        || count("updatedReplicas") != count("replicas")
 }
 
 /// Pods of a Deployment or StatefulSet. Kubernetes before 1.35 does not count those of

@@ -25,6 +25,9 @@ pub fn judge(seen: &Observation) -> Verdict {
 
 fn describe(component: &Component) -> String {
     let status = &component.status;
+    if component.queued {
+        return format!("{}: is replaced when those before it are", status.name);
+    }
     format!(
         "{}: {} of {} pods answer, {} are of the newest revision",
         status.name, status.ready, status.desired, status.updated
@@ -63,6 +66,15 @@ mod tests {
                 .message
                 .contains("socket-handler: 1 of 2 pods answer")
         );
+    }
+
+    #[test]
+    fn what_waits_for_its_turn_is_not_said_to_be_new() {
+        let mut seen = healthy();
+        seen.components[1].settled = false;
+        seen.components[1].queued = true;
+        let message = judge(&seen).message;
+        assert_eq!(message, "users: is replaced when those before it are");
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub fn healthy() -> Observation {
             image: format!("chat-{name}:1"),
         },
         settled: true,
+        queued: false,
         failure: None,
     };
     let store = |name: &str| BackingStoreStatus {
