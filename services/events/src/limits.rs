@@ -60,6 +60,6 @@ pub const PARTITIONS: u16 = 12;
 /// Events in one broker message.
 pub const BATCH_EVENTS: usize = 64;
 /// Size at which a broker message is sent without waiting for more events.
-pub const BATCH: usize = 16 * 1024;
+pub const BATCH: usize = 64 * 1024;
 /// Deliveries of an event before it goes to the dead-letter queue.
 pub const DELIVERY_TRIES: i64 = 5;

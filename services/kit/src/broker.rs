@@ -4,8 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use chat_events::{Envelope, Recorded};
+use chat_events::Envelope;
 use futures::StreamExt;
 use lapin::types::AMQPValue;
 use lapin::uri::{AMQPAuthority, AMQPScheme, AMQPUri, AMQPUserInfo};
@@ -18,11 +17,13 @@ use crate::config::BrokerArgs;
 use crate::health::Part;
 use crate::{metrics as names, trace};
 
+mod body;
 mod consume;
 mod declare;
 mod pod;
 mod publisher;
 
+use body::Body;
 pub use consume::HandleError;
 pub use declare::declare;
 pub use pod::PodEvent;
@@ -165,11 +166,6 @@ fn persistent() -> BasicProperties {
 
 fn text(value: &str) -> AMQPValue {
     AMQPValue::LongString(value.into())
-}
-
-/// Encodes events as one broker message.
-fn encode(events: Vec<Recorded>) -> serde_json::Result<Bytes> {
-    serde_json::to_vec(&Envelope::new(events)).map(Bytes::from)
 }
 
 /// 0.2 s doubling to 3 s, with jitter, for ever: whoever waits is back soon after the

@@ -6,7 +6,7 @@ use secrecy::ExposeSecret;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgConnection, PgPool};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::Backoff;
@@ -21,6 +21,7 @@ const KEPT: u32 = 2;
 /// A database that is made together with its service takes a while to be there.
 const MIGRATION_PATIENCE: Duration = Duration::from_secs(120);
 const CHECK: Duration = Duration::from_secs(2);
+const LIMITS: [(&str, &str); 2] = [("statement_timeout", "10s"), ("lock_timeout", "5s")];
 
 /// A pool that connects when it is first used and again whenever it has to.
 pub fn pool(args: &PgArgs) -> PgPool {
@@ -28,9 +29,41 @@ pub fn pool(args: &PgArgs) -> PgPool {
         .max_connections(args.db_pool)
         .min_connections(KEPT.min(args.db_pool))
         .acquire_timeout(ACQUIRE)
-        .connect_lazy_with(
-            options(args).options([("statement_timeout", "10s"), ("lock_timeout", "5s")]),
-        )
+        .connect_lazy_with(options(args).options(LIMITS))
+}
+
+/// One connection for one task: a pool asks before and after each use whether its
+/// connections live, and this finds out when it is used.
+pub struct Session {
+    options: PgConnectOptions,
+    connection: Option<PgConnection>,
+}
+
+impl Session {
+    /// Connects when it is first used. `settings` are PostgreSQL's own.
+    pub fn new(args: &PgArgs, settings: &[(&str, &str)]) -> Self {
+        Self {
+            options: options(args)
+                .options(LIMITS)
+                .options(settings.iter().copied()),
+            connection: None,
+        }
+    }
+
+    pub async fn get(&mut self) -> sqlx::Result<&mut PgConnection> {
+        let live = match self.connection.take() {
+            Some(live) => live,
+            None => timeout(ACQUIRE, PgConnection::connect_with(&self.options))
+                .await
+                .map_err(|_| sqlx::Error::PoolTimedOut)??,
+        };
+        Ok(self.connection.insert(live))
+    }
+
+    /// To be called when the connection itself failed: the next use makes a new one.
+    pub fn lose(&mut self) {
+        self.connection = None;
+    }
 }
 
 /// Brings the database up to date; safe to run twice and side by side. Waits two minutes
@@ -81,7 +114,7 @@ pub async fn watch(pool: PgPool, migrator: &'static Migrator, part: Part, stop: 
         let look = sqlx::query_scalar("select max(version) from _sqlx_migrations where success")
             .fetch_one(&pool);
         // Sooner than a request gives up.
-        let applied: Option<Option<i64>> = match tokio::time::timeout(CHECK, look).await {
+        let applied: Option<Option<i64>> = match timeout(CHECK, look).await {
             Ok(answer) => answer.ok(),
             Err(_) => None,
         };

@@ -9,6 +9,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, fmt};
 
 use crate::config::HttpArgs;
+use crate::trace;
 
 /// Sends what is still buffered when it is shut down.
 #[must_use]
@@ -37,6 +38,9 @@ pub fn start(service: &'static str, args: &HttpArgs) -> anyhow::Result<Telemetry
         )
         .with(traces)
         .try_init()?;
+    if exporter.is_some() {
+        trace::export();
+    }
     Ok(Telemetry { exporter })
 }
 

@@ -65,7 +65,7 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
             &args.pg,
             args.http.pod_name.clone(),
             consumers,
-            Writer::new(pool.clone(), publisher, args.http.pod_name.clone()),
+            Writer::new(&args.pg, publisher, args.http.pod_name.clone()),
         )
         .run(process.stop.clone()),
     );

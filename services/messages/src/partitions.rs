@@ -38,6 +38,13 @@ pub struct Lease {
     pub stop: CancellationToken,
 }
 
+impl Lease {
+    /// The right of this life of the process, and of no other.
+    pub fn key(&self) -> (u16, i64) {
+        (self.partition, self.fence)
+    }
+}
+
 struct Held {
     lease: Lease,
     consumer: Id,

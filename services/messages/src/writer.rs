@@ -1,21 +1,28 @@
-//! The one writer of a partition's logs: a batch of sends and reads becomes one
-//! transaction, then the answers are published, then the batch is acknowledged.
-//! A crash anywhere repeats steps that give the same answers again, so the
+//! The one writer of this replica's logs: the batches of all its partitions that wait
+//! become one transaction, then the answers are published, then each batch is
+//! acknowledged. A crash anywhere repeats steps that give the same answers again, so the
 //! inbound queue is the outbox.
 
 mod sequence;
 mod store;
 
-use std::sync::Arc;
+use std::collections::{HashSet, VecDeque};
+use std::ops::Range;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use chat_events::{Event, Recorded};
+use anyhow::anyhow;
+use chat_events::{Event, Recorded, topology};
 use chat_kit::broker::{HandleError, Publisher};
+use chat_kit::config::PgArgs;
+use chat_kit::pg::Session;
 use chat_kit::planted::{self, Bug};
 use chat_kit::trace;
-use sqlx::PgPool;
+use sqlx::Connection;
+use tokio::sync::{Mutex, oneshot};
 use tokio::time::timeout;
 
+use self::sequence::Outcome;
 use crate::partitions::Lease;
 
 /// Events in one transaction; what came beyond that goes into the next ones.
@@ -25,17 +32,45 @@ const CONFIRM: Duration = Duration::from_secs(10);
 
 #[derive(Clone)]
 pub struct Writer {
-    pool: PgPool,
+    inner: Arc<Inner>,
+}
+
+struct Inner {
     publisher: Publisher,
-    pod: Arc<str>,
+    pod: String,
+    waiting: std::sync::Mutex<VecDeque<Batch>>,
+    /// Whoever has it writes for all who wait.
+    session: Mutex<Session>,
+}
+
+/// Events of one partition, in their order.
+struct Batch {
+    lease: Lease,
+    events: Arc<[Recorded]>,
+    range: Range<usize>,
+    done: oneshot::Sender<Result<(), HandleError>>,
+}
+
+impl Batch {
+    fn events(&self) -> &[Recorded] {
+        &self.events[self.range.clone()]
+    }
+
+    fn end(self, outcome: Result<(), HandleError>) {
+        // Fails only when nobody waits any more.
+        let _ = self.done.send(outcome);
+    }
 }
 
 impl Writer {
-    pub fn new(pool: PgPool, publisher: Publisher, pod: String) -> Self {
+    pub fn new(args: &PgArgs, publisher: Publisher, pod: String) -> Self {
         Self {
-            pool,
-            publisher,
-            pod: pod.into(),
+            inner: Arc::new(Inner {
+                publisher,
+                pod,
+                waiting: std::sync::Mutex::default(),
+                session: Mutex::new(Session::new(args, &store::SETTINGS)),
+            }),
         }
     }
 
@@ -46,6 +81,7 @@ impl Writer {
         lease: &Lease,
         mut events: Arc<[Recorded]>,
     ) -> Result<(), HandleError> {
+        belong(lease.partition, &events)?;
         if planted::bug(Bug::OrderByClock) {
             events = by_clock(&events);
         }
@@ -57,45 +93,168 @@ impl Writer {
             events = events.len()
         );
         let work = async {
-            for events in events.chunks(TRANSACTION) {
-                self.store_and_answer(lease, events).await?;
+            for from in (0..events.len()).step_by(TRANSACTION) {
+                let range = from..events.len().min(from + TRANSACTION);
+                self.inner.join(lease, events.clone(), range).await?;
             }
             Ok(())
         };
         trace::within(traceparent, span, work).await
     }
+}
 
-    async fn store_and_answer(
+impl Inner {
+    /// Waits until somebody has written the batch, or writes it with all others that wait.
+    async fn join(
         &self,
         lease: &Lease,
-        events: &[Recorded],
+        events: Arc<[Recorded]>,
+        range: Range<usize>,
     ) -> Result<(), HandleError> {
-        let mut transaction = self.pool.begin().await?;
-        if !store::is_owner(&mut transaction, lease, &self.pod).await? {
-            lease.stop.cancel();
-            let partition = lease.partition;
-            return Err(HandleError::Unavailable(anyhow::anyhow!(
-                "partition {partition} has another owner by now"
-            )));
+        let (done, mut mine) = oneshot::channel();
+        self.waiting().push_back(Batch {
+            lease: lease.clone(),
+            events,
+            range,
+            done,
+        });
+        loop {
+            tokio::select! {
+                biased;
+                outcome = &mut mine => {
+                    return outcome.unwrap_or_else(|_| {
+                        Err(HandleError::Unavailable(anyhow!("nobody wrote the batch")))
+                    });
+                }
+                mut session = self.session.lock() => {
+                    let batches = together(&mut self.waiting());
+                    let stored = self.store(&mut session, batches).await;
+                    // The next ones are written while these are answered.
+                    drop(session);
+                    self.answer(stored).await;
+                }
+            }
         }
-        let mut logs = store::read(&mut transaction, lease.partition, events).await?;
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, VecDeque<Batch>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends what cannot be stored; returns the rest with the answers to it.
+    async fn store(
+        &self,
+        session: &mut Session,
+        batches: Vec<Batch>,
+    ) -> (Vec<Batch>, Vec<Recorded>) {
+        let (mut stored, mut answers) = (Vec::new(), Vec::new());
+        let mut rounds = VecDeque::from([batches]);
+        while let Some(round) = rounds.pop_front() {
+            match self.transaction(session, &round).await {
+                Ok((owned, outcome)) => {
+                    tracing::debug!(
+                        partitions = round.len(),
+                        messages = outcome.messages.len(),
+                        reads = outcome.reads.len(),
+                        answers = outcome.answers.len(),
+                        "stored"
+                    );
+                    answers.extend(outcome.answers);
+                    for batch in round {
+                        if owned.contains(&batch.lease.key()) {
+                            stored.push(batch);
+                        } else {
+                            batch.lease.stop.cancel();
+                            let partition = batch.lease.partition;
+                            let error = anyhow!("partition {partition} has another owner by now");
+                            batch.end(Err(HandleError::Unavailable(error)));
+                        }
+                    }
+                }
+                Err(error) => {
+                    session.lose();
+                    let refused = error.as_database_error().is_some();
+                    if refused && round.len() > 1 {
+                        // One of them is at fault, and must not hold up the others.
+                        tracing::warn!(error = %error, "storing the batch of each partition alone");
+                        rounds.extend(round.into_iter().map(|batch| vec![batch]));
+                        continue;
+                    }
+                    let mut failed = round;
+                    if !refused {
+                        failed.extend(rounds.drain(..).flatten());
+                    }
+                    for batch in failed {
+                        batch.end(Err(HandleError::of(&error)));
+                    }
+                }
+            }
+        }
+        (stored, answers)
+    }
+
+    /// Commits what is of a partition that is still ours; returns the leases that are.
+    async fn transaction(
+        &self,
+        session: &mut Session,
+        batches: &[Batch],
+    ) -> sqlx::Result<(HashSet<(u16, i64)>, Outcome)> {
+        let mut transaction = session.get().await?.begin().await?;
+        let leases: Vec<&Lease> = batches.iter().map(|batch| &batch.lease).collect();
+        let events = || batches.iter().flat_map(Batch::events);
+        let (owned, mut logs) = store::lock(&mut transaction, &self.pod, &leases, events()).await?;
+        let events: Vec<&Recorded> = batches
+            .iter()
+            .filter(|batch| owned.contains(&batch.lease.key()))
+            .flat_map(Batch::events)
+            .collect();
+        store::read(&mut transaction, &events, &mut logs).await?;
         let outcome = sequence::sequence(events, &mut logs);
         store::write(&mut transaction, &outcome).await?;
         transaction.commit().await?;
-        tracing::debug!(
-            messages = outcome.messages.len(),
-            reads = outcome.reads.len(),
-            answers = outcome.answers.len(),
-            "stored"
-        );
-        match timeout(CONFIRM, self.publisher.publish_all(outcome.answers)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(HandleError::Unavailable(error.into())),
-            Err(_) => Err(HandleError::Unavailable(anyhow::anyhow!(
-                "the answers were not confirmed within {CONFIRM:?}"
-            ))),
+        Ok((owned, outcome))
+    }
+
+    async fn answer(&self, (batches, answers): (Vec<Batch>, Vec<Recorded>)) {
+        let published = match timeout(CONFIRM, self.publisher.publish_all(answers)).await {
+            Ok(published) => published.map_err(anyhow::Error::from),
+            Err(_) => Err(anyhow!("the answers were not confirmed within {CONFIRM:?}")),
+        };
+        for batch in batches {
+            batch.end(match &published {
+                Ok(()) => Ok(()),
+                Err(error) => Err(HandleError::Unavailable(anyhow!("{error:#}"))),
+            });
         }
     }
+}
+
+/// The oldest batches, as many as fit into one transaction.
+fn together(waiting: &mut VecDeque<Batch>) -> Vec<Batch> {
+    let mut room = TRANSACTION;
+    let fit = waiting.iter().take_while(|batch| {
+        let fits = batch.range.len() <= room;
+        room = room.saturating_sub(batch.range.len());
+        fits
+    });
+    let count = fit.count();
+    waiting.drain(..count).collect()
+}
+
+/// Whether the events are such as wait in the queue of the partition.
+fn belong(partition: u16, events: &[Recorded]) -> Result<(), HandleError> {
+    for recorded in events {
+        let Some(conversation) = store::conversation(&recorded.event) else {
+            let key = recorded.event.routing_key();
+            return Err(HandleError::Failed(anyhow!("unexpected {key}")));
+        };
+        if topology::partition(conversation) != partition {
+            return Err(HandleError::Failed(anyhow!(
+                "conversation {conversation} is not of partition {partition}"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// [`Bug::OrderByClock`]: a `client_id` begins with the time of its sender.

@@ -37,6 +37,18 @@ pub enum HandleError {
     Failed(anyhow::Error),
 }
 
+impl HandleError {
+    /// For each of several batches that failed together.
+    pub fn of(error: &sqlx::Error) -> Self {
+        let told = anyhow::anyhow!("{error:#}");
+        if crate::pg::is_unavailable(error) {
+            Self::Unavailable(told)
+        } else {
+            Self::Failed(told)
+        }
+    }
+}
+
 impl From<sqlx::Error> for HandleError {
     fn from(error: sqlx::Error) -> Self {
         if crate::pg::is_unavailable(&error) {

@@ -104,6 +104,7 @@ impl PodQueue {
 
         let mut bounded = FieldTable::default();
         bounded.insert("x-max-length".into(), AMQPValue::LongInt(20_000));
+        bounded.insert("x-max-length-bytes".into(), AMQPValue::LongInt(256 << 20));
         bounded.insert("x-overflow".into(), text("drop-head"));
         bounded.insert(
             "x-dead-letter-exchange".into(),

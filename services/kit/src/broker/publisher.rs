@@ -1,31 +1,34 @@
 //! Publishing with confirms. Each routing key is a lane with one broker message
-//! under way; what arrives meanwhile goes together in the next one. So batches
-//! grow with the load, nothing waits at rest, and a repeat after a lost
-//! connection cannot change the order within a key.
+//! under way; what arrives meanwhile goes together in the next one. All lanes set
+//! out at once, when the last ones have arrived: the broker wakes up, writes and
+//! flushes for all of them together. So batches grow with the load, nothing waits
+//! at rest, and a repeat after a lost connection cannot change the order within a key.
 
 use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
 use std::time::Duration;
 
 use chat_events::topology::Exchange;
-use chat_events::{Recorded, limits};
+use chat_events::{Event, Recorded, limits};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use jiff::Timestamp;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{BasicProperties, Channel, Confirmation};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
-use super::{ANSWER, Backoff, Broker, declare, encode, persistent};
+use super::{ANSWER, Backoff, Body, Broker, declare, persistent};
 use crate::planted::{self, Bug};
 use crate::{metrics as names, trace};
 
 /// Events that wait in this process before `publish` itself waits.
 const WAITING: usize = 4_096;
 const LOOK: Duration = Duration::from_secs(1);
+/// A queue that is slower than this is waited for by its own lane only.
+const TOGETHER: Duration = Duration::from_millis(10);
 /// An event that no queue takes is tried this often before its publisher is told.
 const UNROUTED_TRIES: u32 = 5;
 
@@ -57,7 +60,8 @@ pub struct Outgoing {
 impl Outgoing {
     fn new(event: Recorded) -> (Self, oneshot::Receiver<Result<(), PublishError>>) {
         let (done, confirmed) = oneshot::channel();
-        let span = event.trace.as_deref().map_or_else(Span::none, |trace| {
+        let traced = event.trace.as_deref().filter(|_| trace::is_exported());
+        let span = traced.map_or_else(Span::none, |trace| {
             let span = tracing::info_span!("publish", trace_id = tracing::field::Empty);
             trace::join(trace, &span);
             span
@@ -164,6 +168,28 @@ struct Waiting {
     unrouted: u32,
 }
 
+impl Waiting {
+    fn len(&self) -> usize {
+        self.queue.len() + self.sent.len()
+    }
+
+    /// Moves what goes together from the queue to what is under way.
+    fn next(&mut self) -> serde_json::Result<Option<Body>> {
+        let mut body = Body::default();
+        let now = Timestamp::now();
+        while self.sent.len() < limits::BATCH_EVENTS && body.len() < limits::BATCH {
+            let Some(outgoing) = self.queue.pop_front() else {
+                break;
+            };
+            if !outgoing.is_stale(now) {
+                body.push(&outgoing.event)?;
+                self.sent.push(outgoing);
+            }
+        }
+        Ok((!self.sent.is_empty()).then_some(body))
+    }
+}
+
 struct Worker {
     broker: Broker,
     incoming: mpsc::Receiver<Outgoing>,
@@ -208,18 +234,17 @@ impl Worker {
         )
         .await??;
         let mut confirms: FuturesUnordered<Confirm> = FuturesUnordered::new();
-        let lanes: Vec<Lane> = self.lanes.keys().cloned().collect();
-        for lane in lanes {
-            self.send_next(channel, lane, &mut confirms).await?;
-        }
         let mut arrived = Vec::with_capacity(limits::BATCH_EVENTS);
         let mut look = tokio::time::interval(LOOK);
+        let mut apart = Instant::now();
         loop {
-            let waiting: usize = self
-                .lanes
-                .values()
-                .map(|lane| lane.queue.len() + lane.sent.len())
-                .sum();
+            if (confirms.is_empty() || apart <= Instant::now())
+                && self.send(channel, &mut confirms)?
+            {
+                apart = Instant::now() + TOGETHER;
+            }
+            let waiting: usize = self.lanes.values().map(Waiting::len).sum();
+            let free = self.lanes.values().any(|lane| lane.sent.is_empty());
             metrics::gauge!(names::PUBLISH_QUEUE).set(waiting as f64);
             if stop.is_cancelled() && waiting == 0 {
                 return Ok(());
@@ -227,24 +252,17 @@ impl Worker {
             tokio::select! {
                 Some((lane, confirmation)) = confirms.next(), if !confirms.is_empty() => {
                     self.confirmed(channel, &lane, confirmation?, backoff).await?;
-                    self.send_next(channel, lane, &mut confirms).await?;
                 }
                 count = self.incoming.recv_many(&mut arrived, limits::BATCH_EVENTS), if waiting < WAITING => {
                     if count == 0 && waiting == 0 {
                         return Ok(());
                     }
-                    let mut touched = Vec::new();
                     for outgoing in arrived.drain(..) {
                         let lane = (outgoing.event.event.exchange(), outgoing.event.event.routing_key());
-                        if !touched.contains(&lane) {
-                            touched.push(lane.clone());
-                        }
                         self.lanes.entry(lane).or_default().queue.push_back(outgoing);
                     }
-                    for lane in touched {
-                        self.send_next(channel, lane, &mut confirms).await?;
-                    }
                 }
+                () = sleep_until(apart), if free => {}
                 () = stop.cancelled(), if waiting == 0 => {}
                 // With nothing to send, nothing else would notice a lost broker.
                 _ = look.tick() => anyhow::ensure!(channel.status().connected(), "the connection is lost"),
@@ -252,72 +270,25 @@ impl Worker {
         }
     }
 
-    /// Sends the lane's next broker message unless one is under way.
-    async fn send_next(
+    /// Sends the next broker message of each lane that has none under way; whether
+    /// there was one.
+    fn send(
         &mut self,
         channel: &Channel,
-        lane: Lane,
         confirms: &mut FuturesUnordered<Confirm>,
-    ) -> anyhow::Result<()> {
-        let Some(waiting) = self.lanes.get_mut(&lane) else {
-            return Ok(());
-        };
-        if !waiting.sent.is_empty() {
-            return Ok(());
-        }
-        let mut size = 0;
-        while waiting.sent.len() < limits::BATCH_EVENTS && size < limits::BATCH {
-            let Some(outgoing) = waiting.queue.pop_front() else {
-                break;
-            };
-            if outgoing.is_stale(Timestamp::now()) {
-                continue;
+    ) -> anyhow::Result<bool> {
+        let under_way = confirms.len();
+        for (lane, waiting) in &mut self.lanes {
+            if waiting.sent.is_empty()
+                && let Some(body) = waiting.next()?
+                && let Some(first) = waiting.sent.first()
+            {
+                let sent = publish(channel.clone(), lane.clone(), &first.event.event, body);
+                confirms.push(Box::pin(sent));
             }
-            size += serde_json::to_vec(&outgoing.event)?.len();
-            waiting.sent.push(outgoing);
         }
-        let Some(first) = waiting.sent.first() else {
-            self.lanes.remove(&lane);
-            return Ok(());
-        };
-        let hint = first.event.event.is_hint();
-        let body = encode(
-            waiting
-                .sent
-                .iter()
-                .map(|outgoing| outgoing.event.clone())
-                .collect(),
-        )?;
-        let properties = if hint {
-            BasicProperties::default().with_content_type(super::CONTENT_TYPE.into())
-        } else {
-            persistent()
-        };
-        let options = BasicPublishOptions {
-            mandatory: first.event.event.must_be_routed() && !planted::bug(Bug::NoMandatory),
-            ..BasicPublishOptions::default()
-        };
-        let (exchange, key) = lane.clone();
-        let confirm = timeout(
-            ANSWER,
-            channel.basic_publish(
-                exchange.name().into(),
-                key.into(),
-                options,
-                &body,
-                properties,
-            ),
-        )
-        .await??;
-        confirms.push(Box::pin(async move {
-            let confirmation = match timeout(ANSWER, confirm).await {
-                Ok(Ok(confirmation)) => Ok(confirmation),
-                Ok(Err(error)) => Err(error.into()),
-                Err(_) => Err(anyhow::anyhow!("no confirm within {ANSWER:?}")),
-            };
-            (lane, confirmation)
-        }));
-        Ok(())
+        self.lanes.retain(|_, waiting| waiting.len() > 0);
+        Ok(confirms.len() > under_way)
     }
 
     async fn confirmed(
@@ -364,6 +335,39 @@ impl Worker {
             }
         }
         Ok(())
+    }
+}
+
+/// Hands a broker message over when it is first polled; ready with its confirm. The events
+/// of a lane are of one type.
+fn publish(
+    channel: Channel,
+    lane: Lane,
+    event: &Event,
+    body: Body,
+) -> impl Future<Output = (Lane, anyhow::Result<Confirmation>)> + Send + use<> {
+    let properties = if event.is_hint() {
+        BasicProperties::default().with_content_type(super::CONTENT_TYPE.into())
+    } else {
+        persistent()
+    };
+    let options = BasicPublishOptions {
+        mandatory: event.must_be_routed() && !planted::bug(Bug::NoMandatory),
+        ..BasicPublishOptions::default()
+    };
+    async move {
+        let (exchange, key) = &lane;
+        let (exchange, key) = (exchange.name().into(), key.as_str().into());
+        let body = body.finish();
+        let confirmation = timeout(ANSWER, async {
+            let sent = channel.basic_publish(exchange, key, options, &body, properties);
+            sent.await?.await
+        });
+        let confirmation = match confirmation.await {
+            Ok(confirmation) => confirmation.map_err(anyhow::Error::from),
+            Err(_) => Err(anyhow::anyhow!("no confirm within {ANSWER:?}")),
+        };
+        (lane, confirmation)
     }
 }
 

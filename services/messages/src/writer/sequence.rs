@@ -64,7 +64,7 @@ pub struct Outcome {
 }
 
 /// Gives each new entry its number, in the order of arrival.
-pub fn sequence(events: &[Recorded], logs: &mut Logs) -> Outcome {
+pub fn sequence<'a>(events: impl IntoIterator<Item = &'a Recorded>, logs: &mut Logs) -> Outcome {
     let mut outcome = Outcome::default();
     for recorded in events {
         match &recorded.event {

@@ -1,10 +1,8 @@
 //! The SQL of a batch: a handful of statements, whatever its size.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use anyhow::anyhow;
-use chat_events::{Event, MessageView, ReadRequested, Recorded, topology};
-use chat_kit::broker::HandleError;
+use chat_events::{ConversationId, Event, MessageView, ReadRequested, Recorded};
 use chat_kit::planted::{self, Bug};
 use jiff_sqlx::{Timestamp, ToSqlx};
 use sqlx::PgConnection;
@@ -13,94 +11,121 @@ use uuid::Uuid;
 use super::sequence::{Log, Logs, Mark, Outcome, Stored};
 use crate::partitions::Lease;
 
-/// Whether the partition is still ours. If so, nobody can claim it before the
-/// transaction ends: a claim needs the row `for update`. Renewing it needs less,
-/// and does not wait for us.
-pub async fn is_owner(
-    transaction: &mut PgConnection,
-    lease: &Lease,
-    pod: &str,
-) -> sqlx::Result<bool> {
-    // A process that is frozen in mid-transaction must not keep the lease for ever.
-    // And a batch finds every row by a key: a plan that was made while the tables were new
-    // and small would read them whole until the next `analyze`.
-    let owner: Option<String> = sqlx::query_scalar(
-        "select set_config('idle_in_transaction_session_timeout', '5s', true),
-             set_config('enable_seqscan', 'off', true),
-             set_config('enable_hashjoin', 'off', true),
-             set_config('enable_mergejoin', 'off', true)
-         from partitions where partition = $1 and fence = $2 and owner = $3 for key share",
-    )
-    .bind(lease.partition as i16)
-    .bind(lease.fence)
-    .bind(pod)
-    .fetch_optional(transaction)
-    .await?;
-    Ok(owner.is_some())
+/// Of the writer's connection. A process that is frozen in mid-transaction must not keep
+/// its leases for ever. And a batch finds every row by a key: a plan that was made while
+/// the tables were new and small would read them whole until the next `analyze`.
+pub const SETTINGS: [(&str, &str); 4] = [
+    ("idle_in_transaction_session_timeout", "5s"),
+    ("enable_seqscan", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+];
+
+/// The conversation whose log an event is for.
+pub fn conversation(event: &Event) -> Option<ConversationId> {
+    match event {
+        Event::MessageSent(sent) => Some(sent.conversation_id),
+        Event::MessageRead(read) => Some(read.conversation_id),
+        _ => None,
+    }
 }
 
-/// Locks the conversations of the batch and reads what the batch depends on.
+#[derive(sqlx::FromRow)]
+struct LockRow {
+    partition: Option<i16>,
+    id: Option<Uuid>,
+    number: i64,
+}
+
+/// Locks the conversations of the events; returns the leases that are still ours. Nobody
+/// can claim one of these before the transaction ends: a claim needs the row `for
+/// update`. Renewing it needs less, and does not wait for us.
+pub async fn lock<'a>(
+    transaction: &mut PgConnection,
+    pod: &str,
+    leases: &[&Lease],
+    events: impl Iterator<Item = &'a Recorded>,
+) -> sqlx::Result<(HashSet<(u16, i64)>, Logs)> {
+    let (partitions, fences): (Vec<i16>, Vec<i64>) = leases
+        .iter()
+        .map(|lease| (lease.partition as i16, lease.fence))
+        .unzip();
+    let ids: BTreeSet<Uuid> = events
+        .filter_map(|recorded| conversation(&recorded.event))
+        .map(|id| id.0)
+        .collect();
+    // In the order of ids, so that no two transactions wait for each other.
+    let lock = if planted::bug(Bug::SeqFromMax) {
+        "select null::smallint as partition, id,
+             (select coalesce(max(m.seq), 0) from messages m where m.conversation_id = c.id) as number
+         from conversations c where id = any($4)
+         union all
+         select p.partition, null, p.fence
+         from unnest($1::smallint[], $2::bigint[]) as held (partition, fence)
+         join partitions p using (partition, fence) where p.owner = $3"
+    } else {
+        "with held as (
+             select p.partition, p.fence
+             from unnest($1::smallint[], $2::bigint[]) as held (partition, fence)
+             join partitions p using (partition, fence) where p.owner = $3 for key share of p
+         ), logs as (
+             select id, last_seq from conversations where id = any($4) order by id for no key update
+         )
+         select partition, null::uuid as id, fence as number from held
+         union all select null, id, last_seq from logs"
+    };
+    let rows: Vec<LockRow> = sqlx::query_as(lock)
+        .bind(partitions)
+        .bind(fences)
+        .bind(pod)
+        .bind(ids.into_iter().collect::<Vec<_>>())
+        .fetch_all(transaction)
+        .await?;
+    let (mut owned, mut logs) = (HashSet::new(), Logs::default());
+    for row in rows {
+        if let Some(partition) = row.partition {
+            owned.insert((partition as u16, row.number));
+        }
+        if let Some(id) = row.id {
+            let log = Log {
+                last_seq: row.number,
+                ..Log::default()
+            };
+            logs.conversations.insert(id.into(), log);
+        }
+    }
+    Ok((owned, logs))
+}
+
+/// Reads what the events depend on. Only after the locks: a statement sees what was
+/// committed before it began.
 pub async fn read(
     transaction: &mut PgConnection,
-    partition: u16,
-    events: &[Recorded],
-) -> Result<Logs, HandleError> {
-    let mut ids = BTreeSet::new();
+    events: &[&Recorded],
+    logs: &mut Logs,
+) -> sqlx::Result<()> {
     let (mut conversations, mut senders, mut clients) = (Vec::new(), Vec::new(), Vec::new());
     let mut reads = Vec::new();
     for recorded in events {
-        let conversation = match &recorded.event {
+        match &recorded.event {
             Event::MessageSent(sent) => {
                 conversations.push(sent.conversation_id.0);
                 senders.push(sent.sender_id.0);
                 clients.push(sent.client_id.0);
-                sent.conversation_id
             }
-            Event::MessageRead(read) => {
-                reads.push(read);
-                read.conversation_id
-            }
-            other => {
-                let key = other.routing_key();
-                return Err(HandleError::Failed(anyhow!("unexpected {key}")));
-            }
-        };
-        if topology::partition(conversation) != partition {
-            return Err(HandleError::Failed(anyhow!(
-                "conversation {conversation} is not of partition {partition}"
-            )));
+            Event::MessageRead(read) => reads.push(read),
+            _ => {}
         }
-        ids.insert(conversation.0);
     }
-    let ids: Vec<Uuid> = ids.into_iter().collect();
-    let mut logs = Logs::default();
-    // In the order of ids, so that no two transactions wait for each other.
-    let lock = if planted::bug(Bug::SeqFromMax) {
-        "select id, (select coalesce(max(m.seq), 0) from messages m where m.conversation_id = c.id)
-         from conversations c where id = any($1)"
-    } else {
-        "select id, last_seq from conversations where id = any($1) order by id for no key update"
-    };
-    let rows: Vec<(Uuid, i64)> = sqlx::query_as(lock)
-        .bind(&ids)
-        .fetch_all(&mut *transaction)
-        .await?;
-    for (id, last_seq) in rows {
-        let log = Log {
-            last_seq,
-            ..Log::default()
-        };
-        logs.conversations.insert(id.into(), log);
-    }
-    // Only now: a statement sees what was committed before it began.
-    read_members(transaction, &ids, &mut logs).await?;
+    let ids: Vec<Uuid> = logs.conversations.keys().map(|id| id.0).collect();
+    read_members(transaction, &ids, logs).await?;
     if !clients.is_empty() && !planted::bug(Bug::DedupeForgets) {
-        read_stored(transaction, conversations, senders, clients, &mut logs).await?;
+        read_stored(transaction, conversations, senders, clients, logs).await?;
     }
     if !reads.is_empty() {
-        read_passed(transaction, &reads, &mut logs).await?;
+        read_passed(transaction, &reads, logs).await?;
     }
-    Ok(logs)
+    Ok(())
 }
 
 #[derive(sqlx::FromRow)]
@@ -245,7 +270,6 @@ pub async fn write(transaction: &mut PgConnection, outcome: &Outcome) -> sqlx::R
     if outcome.counters.is_empty() {
         return Ok(());
     }
-    write_messages(transaction, outcome).await?;
     write_reads(transaction, outcome).await?;
     let (ids, seqs): (Vec<Uuid>, Vec<i64>) = outcome
         .counters
@@ -263,29 +287,17 @@ pub async fn write(transaction: &mut PgConnection, outcome: &Outcome) -> sqlx::R
         .iter()
         .map(|id| activity.get(id).map(|at| at.to_sqlx()))
         .collect();
-    sqlx::query(
-        "update conversations c
-         set last_seq = new.seq, last_activity_at = greatest(c.last_activity_at, new.at)
-         from unnest($1::uuid[], $2::bigint[], $3::timestamptz[]) as new (id, seq, at)
-         where c.id = new.id",
-    )
-    .bind(ids)
-    .bind(seqs)
-    .bind(at)
-    .execute(transaction)
-    .await?;
-    Ok(())
-}
-
-async fn write_messages(transaction: &mut PgConnection, outcome: &Outcome) -> sqlx::Result<()> {
-    if outcome.messages.is_empty() {
-        return Ok(());
-    }
     let views = || outcome.messages.iter().map(|message| &message.view);
     sqlx::query(
-        "insert into messages (conversation_id, seq, id, sender_id, client_id, content, created_at, body_hash)
-         select * from unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text[],
-             $7::timestamptz[], $8::bytea[])",
+        "with entries as (
+             insert into messages (conversation_id, seq, id, sender_id, client_id, content, created_at, body_hash)
+             select * from unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text[],
+                 $7::timestamptz[], $8::bytea[])
+         )
+         update conversations c
+         set last_seq = new.seq, last_activity_at = greatest(c.last_activity_at, new.at)
+         from unnest($9::uuid[], $10::bigint[], $11::timestamptz[]) as new (id, seq, at)
+         where c.id = new.id",
     )
     .bind(views().map(|view| view.conversation_id.0).collect::<Vec<_>>())
     .bind(views().map(|view| view.seq).collect::<Vec<_>>())
@@ -295,6 +307,9 @@ async fn write_messages(transaction: &mut PgConnection, outcome: &Outcome) -> sq
     .bind(views().map(|view| view.content.as_str()).collect::<Vec<_>>())
     .bind(views().map(|view| view.created_at.to_sqlx()).collect::<Vec<_>>())
     .bind(outcome.messages.iter().map(|message| message.body_hash.as_slice()).collect::<Vec<_>>())
+    .bind(ids)
+    .bind(seqs)
+    .bind(at)
     .execute(transaction)
     .await?;
     Ok(())
