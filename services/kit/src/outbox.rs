@@ -70,19 +70,20 @@ impl Outbox {
     /// Publishes what was written, in order, until `stop`.
     pub async fn relay(self, pool: PgPool, publisher: Publisher, stop: CancellationToken) {
         let mut backoff = Backoff::default();
+        let mut awaited = false;
         loop {
-            match relay_batch(&pool, &publisher).await {
+            match relay_batch(&pool, &publisher, awaited).await {
                 Ok(count) => {
                     metrics::gauge!(names::OUTBOX_DEPTH).set(count as f64);
                     backoff = Backoff::default();
                     if count == limits::BATCH_EVENTS {
                         continue;
                     }
-                    tokio::select! {
+                    awaited = tokio::select! {
                         () = stop.cancelled() => return,
-                        () = self.written.notified() => {}
-                        () = tokio::time::sleep(LOOK_AGAIN) => {}
-                    }
+                        () = self.written.notified() => true,
+                        () = tokio::time::sleep(LOOK_AGAIN) => false,
+                    };
                 }
                 Err(error) => {
                     tracing::warn!(error = format!("{error:#}"), "the outbox waits");
@@ -99,18 +100,24 @@ impl Outbox {
 /// Claims the oldest rows, publishes them and deletes them when they are safe
 /// on the broker. One relay at a time, because two would mix up the order.
 /// Rows are deleted by id, never read past an id: a slow transaction may
-/// commit a lower id later.
-async fn relay_batch(pool: &PgPool, publisher: &Publisher) -> anyhow::Result<usize> {
-    let mut transaction = pool.begin().await?;
-    let mine: bool = sqlx::query_scalar("select pg_try_advisory_xact_lock(hashtext('outbox'))")
-        .fetch_one(&mut *transaction)
-        .await?;
-    if !mine {
-        return Ok(0);
+/// commit a lower id later. Rows that nobody told of are looked for without a transaction.
+async fn relay_batch(pool: &PgPool, publisher: &Publisher, awaited: bool) -> anyhow::Result<usize> {
+    if !awaited {
+        let any: bool = sqlx::query_scalar("select exists (select from outbox)")
+            .fetch_one(pool)
+            .await?;
+        if !any {
+            return Ok(0);
+        }
     }
+    let mut transaction = pool.begin().await?;
     let mut rows: Vec<(i64, Json<Recorded>)> = sqlx::query_as(
-        "delete from outbox where id in (
-             select id from outbox order by id limit $1 for update skip locked
+        "with relay as materialized (
+             select pg_try_advisory_xact_lock(hashtext('outbox')) as mine
+         )
+         delete from outbox where id in (
+             select id from outbox, relay where relay.mine
+             order by id limit $1 for update of outbox skip locked
          ) returning id, event",
     )
     .bind(limits::BATCH_EVENTS as i64)

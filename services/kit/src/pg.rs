@@ -21,6 +21,8 @@ const KEPT: u32 = 2;
 /// A database that is made together with its service takes a while to be there.
 const MIGRATION_PATIENCE: Duration = Duration::from_secs(120);
 const CHECK: Duration = Duration::from_secs(2);
+/// A connection that was used just now is not asked whether it lives.
+const FRESH: Duration = Duration::from_millis(100);
 const LIMITS: [(&str, &str); 2] = [("statement_timeout", "10s"), ("lock_timeout", "5s")];
 
 /// A pool that connects when it is first used and again whenever it has to.
@@ -29,6 +31,15 @@ pub fn pool(args: &PgArgs) -> PgPool {
         .max_connections(args.db_pool)
         .min_connections(KEPT.min(args.db_pool))
         .acquire_timeout(ACQUIRE)
+        .test_before_acquire(false)
+        .before_acquire(|connection, used| {
+            Box::pin(async move {
+                if used.idle_for > FRESH {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
         .connect_lazy_with(options(args).options(LIMITS))
 }
 

@@ -8,6 +8,7 @@ mod store;
 
 use std::collections::{HashSet, VecDeque};
 use std::ops::Range;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,9 +16,10 @@ use anyhow::anyhow;
 use chat_events::{Event, Recorded, topology};
 use chat_kit::broker::{HandleError, Publisher};
 use chat_kit::config::PgArgs;
-use chat_kit::pg::Session;
+use chat_kit::pg::{self, Session};
 use chat_kit::planted::{self, Bug};
 use chat_kit::trace;
+use futures::FutureExt;
 use sqlx::Connection;
 use tokio::sync::{Mutex, oneshot};
 use tokio::time::timeout;
@@ -150,7 +152,9 @@ impl Inner {
         let (mut stored, mut answers) = (Vec::new(), Vec::new());
         let mut rounds = VecDeque::from([batches]);
         while let Some(round) = rounds.pop_front() {
-            match self.transaction(session, &round).await {
+            let written = AssertUnwindSafe(self.transaction(session, &round)).catch_unwind();
+            let panicked = |_| Err(sqlx::Error::Configuration("the writer panicked".into()));
+            match written.await.unwrap_or_else(panicked) {
                 Ok((owned, outcome)) => {
                     tracing::debug!(
                         partitions = round.len(),
@@ -173,15 +177,17 @@ impl Inner {
                 }
                 Err(error) => {
                     session.lose();
-                    let refused = error.as_database_error().is_some();
-                    if refused && round.len() > 1 {
+                    let away = pg::is_unavailable(&error);
+                    let answered = !away || error.as_database_error().is_some();
+                    if answered && round.len() > 1 {
                         // One of them is at fault, and must not hold up the others.
                         tracing::warn!(error = %error, "storing the batch of each partition alone");
                         rounds.extend(round.into_iter().map(|batch| vec![batch]));
                         continue;
                     }
                     let mut failed = round;
-                    if !refused {
+                    if away {
+                        // Not one time limit after the other.
                         failed.extend(rounds.drain(..).flatten());
                     }
                     for batch in failed {
@@ -265,4 +271,41 @@ fn by_clock(events: &[Recorded]) -> Arc<[Recorded]> {
         _ => recorded.id,
     });
     events.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::sync::Arc;
+
+    use tokio::sync::oneshot;
+    use tokio_util::sync::CancellationToken;
+
+    use super::{Batch, TRANSACTION, together};
+    use crate::partitions::Lease;
+
+    fn batch(partition: u16, events: usize) -> Batch {
+        Batch {
+            lease: Lease {
+                partition,
+                fence: 1,
+                stop: CancellationToken::new(),
+            },
+            events: Arc::new([]),
+            range: 0..events,
+            done: oneshot::channel().0,
+        }
+    }
+
+    #[test]
+    fn the_oldest_batches_are_written_together_as_far_as_they_fit() {
+        let sizes = [TRANSACTION, 1, TRANSACTION - 1, 1, 1];
+        let mut waiting: VecDeque<Batch> = (0..).zip(sizes).map(|(at, of)| batch(at, of)).collect();
+        let mut rounds = Vec::new();
+        while !waiting.is_empty() {
+            let round = together(&mut waiting);
+            rounds.push(round.iter().map(|one| one.lease.partition).collect());
+        }
+        assert_eq!(rounds, [vec![0], vec![1, 2], vec![3, 4]]);
+    }
 }

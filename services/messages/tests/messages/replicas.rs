@@ -221,6 +221,45 @@ async fn a_replica_that_lost_its_lease_while_it_was_frozen_stores_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_lost_partition_stores_nothing_and_holds_up_no_other() {
+    let (stage, replica) = Stage::with_replica().await;
+    let chats = chats(&stage, &replica).await;
+    let lost = topology::partition(chats[0].conversation);
+    // What waits meanwhile is written together.
+    replica.pause().await;
+    let mut sent = Vec::new();
+    for chat in &chats {
+        let client_id = stage
+            .send(chat.conversation, &chat.anna, "while frozen")
+            .await;
+        sent.push((topology::partition(chat.conversation), client_id));
+    }
+    sqlx::query(
+        "update partitions set owner = 'other', fence = fence + 1, expires_at = now() + interval '1 hour'
+         where partition = $1",
+    )
+    .bind(lost as i16)
+    .execute(&stage.pool)
+    .await
+    .expect("taken over");
+    replica.resume().await;
+    let (theirs, ours): (Vec<_>, Vec<_>) = sent.into_iter().partition(|(of, _)| *of == lost);
+    for (_, client_id) in &ours {
+        assert_eq!(stage.heard.stored(*client_id).await.seq, 1);
+    }
+    let stored = stage.count("select count(*) from messages").await;
+    assert_eq!(stored, ours.len() as i64);
+    sqlx::query("update partitions set owner = null where partition = $1")
+        .bind(lost as i16)
+        .execute(&stage.pool)
+        .await
+        .expect("given back");
+    for (_, client_id) in &theirs {
+        assert_eq!(stage.heard.stored(*client_id).await.seq, 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_replica_frozen_under_load_is_replaced_and_its_return_changes_nothing() {
     let stage = Stage::new().await;
     let one = stage.replica("one").await;
