@@ -31,6 +31,9 @@ pub use publisher::{Outgoing, PublishError, Publisher};
 
 /// Longest wait for a connection or for any answer of the broker.
 const ANSWER: Duration = Duration::from_secs(10);
+/// Larger bodies take several frames. lapin keeps room for 32 of them each way, all of
+/// it touched, for each connection: 4 MiB with the broker's 128 KiB.
+const FRAME: u32 = 32 * 1024;
 const CONTENT_TYPE: &str = "application/json";
 const PERSISTENT: u8 = 2;
 
@@ -111,6 +114,7 @@ impl Broker {
             query: Default::default(),
         };
         uri.query.heartbeat = Some(5);
+        uri.query.frame_max = Some(FRAME);
         let properties =
             ConnectionProperties::default().with_connection_name(self.inner.name.as_str().into());
         let connection = Connection::connect_uri(uri, properties).await?;
