@@ -4,10 +4,12 @@ use chat_events::{SessionId, limits};
 use clap::Args;
 use jiff::Timestamp;
 
+mod count;
 mod end;
 mod mailbox;
 mod wheel;
 
+pub use count::{received as count_received, sent as count_sent};
 pub use end::End;
 pub use mailbox::{Item, Mailbox};
 pub use wheel::Wheel;

@@ -4,6 +4,7 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -19,6 +20,9 @@ use crate::messages::Positions;
 mod caller;
 
 pub use caller::Caller;
+
+/// So many entries may stay empty.
+const ROOM: usize = 1_024;
 
 pub type Mailbox = socket::Mailbox<Caller>;
 
@@ -315,12 +319,12 @@ impl Index {
 
     /// Keeps the newest that is known of a conversation, if a member is here.
     fn note(&mut self, id: ConversationId, members: &[UserId], seq: i64) {
-        if !members.iter().any(|user| self.users.contains_key(user)) {
-            return;
-        }
-        let conversation = match self.conversations.entry(id) {
+        let known = match self.conversations.entry(id) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => {
+                if !members.iter().any(|user| self.users.contains_key(user)) {
+                    return;
+                }
                 self.version += 1;
                 new.insert(Conversation {
                     changed: self.version,
@@ -328,16 +332,17 @@ impl Index {
                 })
             }
         };
-        if seq > conversation.seq {
+        if seq > known.seq {
             self.version += 1;
-            conversation.seq = seq;
-            conversation.changed = self.version;
+            known.seq = seq;
+            known.changed = self.version;
         }
-        if conversation.members != members {
-            conversation.members = members.to_vec();
-        }
-        for user in members {
-            self.link(*user, id);
+        // Who came since then is linked by a snapshot.
+        if known.members != members {
+            known.members = members.to_vec();
+            for user in members {
+                self.link(*user, id);
+            }
         }
     }
 
@@ -378,6 +383,8 @@ impl Index {
                 }
             }
         }
+        give_back(&mut self.users);
+        give_back(&mut self.conversations);
     }
 
     fn revoke(&self, user: UserId, session: SessionId) {
@@ -400,6 +407,13 @@ impl Index {
                 }
             }
         }
+    }
+}
+
+/// A map keeps the room of its best days unless it is told not to.
+fn give_back<K: Eq + Hash, V>(map: &mut HashMap<K, V>) {
+    if map.capacity() > ROOM && map.len() < map.capacity() / 4 {
+        map.shrink_to(2 * map.len());
     }
 }
 

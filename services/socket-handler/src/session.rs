@@ -4,22 +4,23 @@
 
 use std::error::Error;
 use std::future::{Future, pending};
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Bytes;
 use axum::extract::ws::{CloseFrame, Message};
 use chat_events::{ClientFrame, ServerFrame};
 use chat_kit::broker::Publisher;
-use chat_kit::metrics as names;
 use chat_kit::planted::{self, Bug};
-use chat_kit::socket::{End, Item};
+use chat_kit::socket::{self, End, Item};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, Sink, SinkExt, Stream, StreamExt};
 use tokio::time::{Instant, timeout};
 
 use crate::frame;
-use crate::hub::{Hub, Registration};
+use crate::hub::{Hub, Mailbox, Registration};
 use crate::messages::{AskError, Conversation, Messages};
 
 mod obey;
@@ -36,6 +37,8 @@ const RESUMING: usize = 4;
 const FULL_HEARTBEAT: u32 = 4;
 /// The last answers, and the peer's own close frame, are waited for this long.
 const GOODBYE: Duration = Duration::from_secs(1);
+/// A burst needs room for more items; a socket at rest keeps no more than this.
+const KEPT: usize = 16;
 
 /// What all sessions share.
 pub struct Surroundings {
@@ -59,7 +62,8 @@ pub struct Session<Io> {
     beats: u32,
     /// The version of the hub at the last heartbeat.
     version: u64,
-    spare: Vec<Item>,
+    /// What is written next.
+    out: Vec<Item>,
 }
 
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -74,8 +78,9 @@ where
     Io: Stream<Item = Result<Message, E>> + Sink<Message, Error = E> + Unpin,
     E: Error + 'static,
 {
-    pub fn new(io: Io, registration: Registration, around: Arc<Surroundings>) -> Self {
-        Self {
+    /// Boxed, because an `async fn` has room for its arguments twice.
+    pub fn new(io: Io, registration: Registration, around: Arc<Surroundings>) -> Box<Self> {
+        Box::new(Self {
             io,
             registration,
             around,
@@ -86,56 +91,64 @@ where
             typing: TypingState::default(),
             beats: 0,
             version: 0,
-            spare: Vec::new(),
-        }
+            out: Vec::new(),
+        })
+    }
+
+    pub fn mailbox(&self) -> &Arc<Mailbox> {
+        self.registration.mailbox()
     }
 
     /// Says hello, serves until the end, and returns why it came.
-    pub async fn run(mut self, epoch: String) -> End {
-        let end = match self.hello(epoch).await {
-            Ok(()) => self.talk().await,
-            Err(end) => end,
-        };
+    pub async fn run(mut self: Box<Self>, epoch: String) -> End {
+        self.hello(epoch);
+        let end = self.talk().await;
         Box::pin(self.finish(end)).await;
         end
     }
 
-    async fn hello(&mut self, epoch: String) -> Result<(), End> {
+    fn hello(&mut self, epoch: String) {
         let mailbox = self.registration.mailbox();
         let (positions, version) = self.around.hub.positions(mailbox.peer.user, 0);
         self.version = version;
-        let hello = ServerFrame::Hello {
+        self.reply(&ServerFrame::Hello {
             connection_id: mailbox.peer.connection,
             user_id: mailbox.peer.user,
             expires_at: mailbox.peer.expires_at,
             heartbeat_seconds: self.around.heartbeat,
             epoch,
             positions,
-        };
-        self.write(vec![frame::item(&hello)]).await
+        });
     }
 
     async fn talk(&mut self) -> End {
         let mailbox = self.registration.mailbox().clone();
         loop {
+            if let Err(end) = self.write().await {
+                return end;
+            }
             let busy = self.asking.is_some()
                 || self.under_way.len() >= UNDER_WAY
                 || self.resuming >= RESUMING;
             let outcome = tokio::select! {
                 end = mailbox.ended() => Err(end),
                 () = mailbox.posted() => {
-                    let items = mailbox.take(std::mem::take(&mut self.spare));
-                    self.write(items).await
+                    self.out = mailbox.take(mem::take(&mut self.out));
+                    Ok(())
                 }
-                Some(answer) = self.under_way.next() => self.answer(answer).await,
+                Some(answer) = self.under_way.next() => {
+                    self.answer(answer);
+                    Ok(())
+                }
                 (frame, known) = wait_for(&mut self.asking) => {
                     self.asking = None;
-                    self.decide(frame, known).await
+                    self.decide(frame, known);
+                    Ok(())
                 }
                 message = self.io.next(), if !busy => match message {
                     None => Err(End::Gone),
                     Some(Err(error)) => Err(End::of(&error)),
-                    Some(Ok(message)) => self.receive(message).await,
+                    Some(Ok(message)) => self.receive(message),
                 },
             };
             if let Err(end) = outcome {
@@ -144,36 +157,37 @@ where
         }
     }
 
-    /// Writes all items at once, unless the session ends while the peer does
-    /// not read.
-    async fn write(&mut self, mut items: Vec<Item>) -> Result<(), End> {
-        let mailbox = self.registration.mailbox().clone();
+    /// Writes all that is to be said at once, unless the session ends while the peer
+    /// does not read.
+    async fn write(&mut self) -> Result<(), End> {
+        if self.out.is_empty() {
+            return Ok(());
+        }
+        let mailbox = self.registration.mailbox();
+        let mut items = mem::take(&mut self.out);
         let writing = async {
             for item in items.drain(..) {
-                match item {
-                    Item::Frame(kind, text) => {
-                        metrics::counter!(names::FRAMES, "direction" => "out", "type" => kind)
-                            .increment(1);
-                        self.io.feed(Message::Text(text)).await?;
+                let beat = item == Item::Beat;
+                let item = if beat {
+                    self.beats += 1;
+                    let full = self.beats.is_multiple_of(FULL_HEARTBEAT);
+                    let since = if full { 0 } else { self.version };
+                    let (mut positions, version) =
+                        self.around.hub.positions(mailbox.peer.user, since);
+                    if planted::bug(Bug::NoTailCheck) {
+                        positions.clear();
                     }
-                    Item::Beat => {
-                        self.beats += 1;
-                        let full = self.beats.is_multiple_of(FULL_HEARTBEAT);
-                        let since = if full { 0 } else { self.version };
-                        let (mut positions, version) =
-                            self.around.hub.positions(mailbox.peer.user, since);
-                        if planted::bug(Bug::NoTailCheck) {
-                            positions.clear();
-                        }
-                        self.version = version;
-                        let heartbeat = frame::item(&ServerFrame::Heartbeat { positions });
-                        if let Item::Frame(kind, text) = heartbeat {
-                            metrics::counter!(names::FRAMES, "direction" => "out", "type" => kind)
-                                .increment(1);
-                            self.io.feed(Message::Text(text)).await?;
-                        }
-                        self.io.feed(Message::Ping(Default::default())).await?;
-                    }
+                    self.version = version;
+                    frame::item(&ServerFrame::Heartbeat { positions })
+                } else {
+                    item
+                };
+                if let Item::Frame(kind, text) = item {
+                    socket::count_sent(kind);
+                    self.io.feed(Message::Text(text)).await?;
+                }
+                if beat {
+                    self.io.feed(Message::Ping(Bytes::new())).await?;
                 }
             }
             self.io.flush().await
@@ -183,27 +197,27 @@ where
             written = writing => written.map_err(|_: E| End::Gone),
             end = mailbox.ended() => Err(end),
         };
-        self.spare = items;
+        if items.capacity() <= KEPT {
+            self.out = items;
+        }
         written
     }
 
-    async fn reply(&mut self, frame: &ServerFrame) -> Result<(), End> {
-        self.write(vec![frame::item(frame)]).await
+    fn reply(&mut self, frame: &ServerFrame) {
+        self.out.push(frame::item(frame));
     }
 
-    /// Writes an answer, and those that are ready with it.
-    async fn answer(&mut self, first: Answer) -> Result<(), End> {
-        let mut items = Vec::new();
+    /// Says an answer, and those that are ready with it.
+    fn answer(&mut self, first: Answer) {
         let mut next = Some(first);
         while let Some(answer) = next {
             self.resuming -= usize::from(answer.resume);
-            items.extend(answer.frame);
+            self.out.extend(answer.frame);
             next = self.under_way.next().now_or_never().flatten();
         }
-        self.write(items).await
     }
 
-    async fn finish(mut self, end: End) {
+    async fn finish(&mut self, end: End) {
         for conversation in self.typing.active() {
             self.tell_typing(conversation, false);
         }
@@ -214,7 +228,7 @@ where
         let goodbye = async {
             if matches!(end, End::Stopping | End::Expired) {
                 // What was taken is answered, so that it need not be sent again.
-                let answers = self.under_way.filter_map(async |answer| answer.frame);
+                let answers = mem::take(&mut self.under_way).filter_map(async |answer| answer.frame);
                 let answers: Vec<Item> = timeout(GOODBYE, answers.collect())
                     .await
                     .unwrap_or_default();

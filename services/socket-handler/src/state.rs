@@ -19,7 +19,7 @@ pub struct AppState {
     pub sessions: Arc<Surroundings>,
     pub wheel: Arc<Wheel<Caller>>,
     pub users: Users,
-    pub presence: Presence,
+    pub presence: Arc<Presence>,
     /// The end of the process waits for the sockets among them.
     pub tasks: TaskTracker,
 }

@@ -2,6 +2,7 @@
 //! before the upgrade, as HTTP.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{WebSocket, WebSocketUpgrade};
@@ -11,15 +12,17 @@ use axum::response::Response;
 use chat_events::{Code, limits};
 use chat_kit::extract::ClientAddress;
 use chat_kit::identity::Authenticated;
+use chat_kit::presence::Presence;
 use chat_kit::server::has_origin_of;
+use chat_kit::socket::Wheel;
 use chat_kit::{Problem, metrics as names};
 
-use crate::hub::{NoPlace, Registration};
+use crate::hub::{Caller, NoPlace};
 use crate::session::Session;
 use crate::state::AppState;
 
 /// The default of tungstenite is 128 KiB for each socket, also at rest.
-const READ_BUFFER: usize = 4 * 1024;
+const READ_BUFFER: usize = 1024;
 /// Frames that are written together leave together.
 const WRITE_BUFFER: usize = 8 * 1024;
 /// More than the largest frame: a `hello` that names all conversations.
@@ -90,21 +93,30 @@ impl Upgrade {
             .max_message_size(limits::FRAME)
             .max_frame_size(limits::FRAME);
         Ok(upgrade.on_upgrade(async move |socket| {
-            serve(state, registration, socket, snapshot.epoch).await;
+            let session = Session::new(socket, registration, state.sessions.clone());
+            let work = serve(session, snapshot.epoch, state.wheel, state.presence);
+            // A task of its own: this one has room for the upgrade for as long as it lasts.
+            state.tasks.spawn(work);
             drop(token);
         }))
     }
 }
 
-async fn serve(state: AppState, registration: Registration, socket: WebSocket, epoch: String) {
-    let mailbox = registration.mailbox().clone();
-    state.wheel.add(&mailbox);
+async fn serve(
+    session: Box<Session<WebSocket>>,
+    epoch: String,
+    wheel: Arc<Wheel<Caller>>,
+    presence: Arc<Presence>,
+) {
+    let mailbox = session.mailbox().clone();
+    wheel.add(&mailbox);
+    drop(wheel);
     let open = metrics::gauge!(names::SOCKETS, "kind" => "chat");
     open.increment(1.0);
-    let session = Session::new(socket, registration, state.sessions.clone());
     // Redis may be slow or away: hello does not wait for it.
-    let (end, ()) = tokio::join!(session.run(epoch), state.presence.opened(mailbox.peer.user));
-    state.presence.closed(mailbox.peer.user).await;
+    let opened = Box::pin(presence.opened(mailbox.peer.user));
+    let (end, ()) = tokio::join!(session.run(epoch), opened);
+    Box::pin(presence.closed(mailbox.peer.user)).await;
     open.decrement(1.0);
     metrics::counter!(names::SOCKETS_CLOSED, "code" => end.label()).increment(1);
     tracing::debug!(
@@ -113,4 +125,20 @@ async fn serve(state: AppState, registration: Registration, socket: WebSocket, e
         reason = end.reason(),
         "socket closed"
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::serve;
+
+    /// What the task of an `async fn` takes, in bytes.
+    fn size<A, B, C, D, F: Future>(_: impl Fn(A, B, C, D) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_socket_at_rest_is_a_small_task() {
+        let size = size(serve);
+        assert!(size <= 2_048, "{size} bytes");
+    }
 }

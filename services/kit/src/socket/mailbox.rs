@@ -1,14 +1,15 @@
 //! What waits for one socket: bounded in number and in bytes. Everybody may
 //! post; only the session takes.
 
+use std::future::poll_fn;
 use std::mem;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 
 use axum::extract::ws::Utf8Bytes;
 use chat_events::limits;
-use tokio::sync::Notify;
 
 use super::End;
 
@@ -34,10 +35,6 @@ pub struct Mailbox<P> {
     pub peer: P,
     pub address: IpAddr,
     waiting: Mutex<Waiting>,
-    /// There is something to take.
-    posted: Notify,
-    /// The end has come; wakes even a session that waits for a slow peer.
-    ended: Notify,
     heard: AtomicBool,
 }
 
@@ -46,6 +43,19 @@ struct Waiting {
     items: Vec<Item>,
     bytes: usize,
     end: Option<End>,
+    /// The session's task, which hears of the end in any case …
+    task: Option<Waker>,
+    /// … and of items unless it waits for a slow peer.
+    wants_items: bool,
+}
+
+impl Waiting {
+    fn note(&mut self, task: &Waker) {
+        match &mut self.task {
+            Some(known) => known.clone_from(task),
+            None => self.task = Some(task.clone()),
+        }
+    }
 }
 
 impl<P> Mailbox<P> {
@@ -54,8 +64,6 @@ impl<P> Mailbox<P> {
             peer,
             address,
             waiting: Mutex::default(),
-            posted: Notify::new(),
-            ended: Notify::new(),
             heard: AtomicBool::new(true),
         }
     }
@@ -72,24 +80,21 @@ impl<P> Mailbox<P> {
         }
         let bytes = waiting.bytes + item.size();
         if waiting.items.len() >= limits::OUT_QUEUE_EVENTS || bytes > limits::OUT_QUEUE {
-            *waiting = Waiting {
-                end: Some(End::SlowReader),
-                ..Waiting::default()
-            };
-            self.ended.notify_one();
-            return;
+            waiting.items = Vec::new();
+            return finish(waiting, End::SlowReader);
         }
         waiting.bytes = bytes;
         waiting.items.push(item);
-        self.posted.notify_one();
+        if mem::take(&mut waiting.wants_items) {
+            wake(waiting);
+        }
     }
 
     /// Ends the session; the first reason stays.
     pub fn end(&self, end: End) {
-        let mut waiting = self.waiting();
+        let waiting = self.waiting();
         if waiting.end.is_none() {
-            waiting.end = Some(end);
-            self.ended.notify_one();
+            finish(waiting, end);
         }
     }
 
@@ -104,19 +109,33 @@ impl<P> Mailbox<P> {
         mem::replace(&mut waiting.items, empty)
     }
 
-    /// Returns when there may be something to take.
+    /// Returns when there is something to take. For the session's one task alone.
     pub async fn posted(&self) {
-        self.posted.notified().await;
+        poll_fn(|context| self.poll_posted(context)).await;
     }
 
-    /// Returns when the session has to end, and why. For the session alone.
-    pub async fn ended(&self) -> End {
-        loop {
-            if let Some(end) = self.ending() {
-                return end;
-            }
-            self.ended.notified().await;
+    fn poll_posted(&self, context: &Context<'_>) -> Poll<()> {
+        let mut waiting = self.waiting();
+        if !waiting.items.is_empty() {
+            return Poll::Ready(());
         }
+        waiting.note(context.waker());
+        waiting.wants_items = true;
+        Poll::Pending
+    }
+
+    /// Returns when the session has to end, and why. For the session's one task alone.
+    pub async fn ended(&self) -> End {
+        poll_fn(|context| self.poll_ended(context)).await
+    }
+
+    fn poll_ended(&self, context: &Context<'_>) -> Poll<End> {
+        let mut waiting = self.waiting();
+        if let Some(end) = waiting.end {
+            return Poll::Ready(end);
+        }
+        waiting.note(context.waker());
+        Poll::Pending
     }
 
     /// Notes that the peer said something.
@@ -130,9 +149,26 @@ impl<P> Mailbox<P> {
     }
 }
 
+fn finish(mut waiting: MutexGuard<'_, Waiting>, end: End) {
+    waiting.end = Some(end);
+    wake(waiting);
+}
+
+fn wake(mut waiting: MutexGuard<'_, Waiting>) {
+    let task = waiting.task.take();
+    // Another thread may run it at once.
+    drop(waiting);
+    if let Some(task) = task {
+        task.wake();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::{IpAddr, Ipv4Addr};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::task::{Context, Wake};
 
     use chat_events::limits;
     use futures::FutureExt;
@@ -188,5 +224,35 @@ mod tests {
         mailbox.post(Item::Beat);
         assert_eq!(mailbox.ended().now_or_never(), Some(End::Revoked));
         assert!(mailbox.take(Vec::new()).is_empty());
+    }
+
+    #[derive(Default)]
+    struct Woken(AtomicU32);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_session_that_waits_for_its_peer_is_woken_by_the_end_alone() {
+        let (mailbox, woken) = (mailbox(), Arc::new(Woken::default()));
+        let waker = woken.clone().into();
+        let context = Context::from_waker(&waker);
+        let count = || woken.0.load(Ordering::Relaxed);
+        assert!(mailbox.poll_ended(&context).is_pending());
+        assert!(mailbox.poll_posted(&context).is_pending());
+        mailbox.post(Item::Beat);
+        mailbox.post(Item::Beat);
+        assert_eq!(count(), 1);
+        assert!(mailbox.poll_posted(&context).is_ready());
+        mailbox.take(Vec::new());
+        // It writes.
+        assert!(mailbox.poll_ended(&context).is_pending());
+        mailbox.post(Item::Beat);
+        assert_eq!(count(), 1);
+        mailbox.end(End::Stopping);
+        assert_eq!(count(), 2);
     }
 }

@@ -192,6 +192,21 @@ fn the_index_forgets_what_nobody_here_belongs_to() {
 }
 
 #[test]
+fn who_comes_later_keeps_the_conversation_when_the_others_have_left() {
+    let (hub, first, later) = (hub(), UserId::generate(), UserId::generate());
+    let (here, members) = (ConversationId::generate(), [first, later]);
+    let others = open(&hub, first);
+    hub.push(&stored(here, &members, 1));
+    let registration = open(&hub, later);
+    hub.push(&stored(here, &members, 2));
+    assert_eq!(frames(&registration).len(), 1);
+    hub.merge(later, None, &snapshot("epoch", &[(here, 2, &members[..])]));
+    drop(others);
+    assert_eq!(seqs(&hub, later, 0), [2]);
+    assert_eq!(hub.is_member(here, later), Some(true));
+}
+
+#[test]
 fn the_eleventh_socket_of_a_user_finds_no_place() {
     let (hub, ann) = (hub(), UserId::generate());
     let mut sockets: Vec<_> = (0..10).map(|_| open(&hub, ann)).collect();

@@ -8,8 +8,8 @@ use chat_events::{
     ServerFrame, Typing,
 };
 use chat_kit::planted::{self, Bug};
-use chat_kit::socket::End;
-use chat_kit::{metrics as names, trace};
+use chat_kit::socket::{self, End};
+use chat_kit::trace;
 use futures::{Sink, Stream};
 use tokio::time::{Instant, timeout};
 
@@ -23,7 +23,7 @@ where
     Io: Stream<Item = Result<Message, E>> + Sink<Message, Error = E> + Unpin,
     E: Error + 'static,
 {
-    pub(super) async fn receive(&mut self, message: Message) -> Result<(), End> {
+    pub(super) fn receive(&mut self, message: Message) -> Result<(), End> {
         self.registration.mailbox().hear();
         let pace = match message {
             Message::Pong(_) => return Ok(()),
@@ -33,30 +33,32 @@ where
         let read = match &message {
             Message::Text(text) => rules::read(text),
             Message::Binary(_) => Err(Box::new(frame::invalid("frames are text".into()))),
-            _ => return self.too_fast(pace, None).await,
+            _ => return self.too_fast(pace, None),
         };
         let kind = read.as_ref().map_or("invalid", kind_in);
-        metrics::counter!(names::FRAMES, "direction" => "in", "type" => kind).increment(1);
+        socket::count_received(kind);
         if pace != Pace::Fine {
             let client_id = read.ok().as_ref().and_then(client_id);
-            return self.too_fast(pace, client_id).await;
+            return self.too_fast(pace, client_id);
         }
         match read {
-            Ok(frame) => self.obey(frame).await,
-            Err(error) => self.reply(&error).await,
+            Ok(frame) => self.obey(frame),
+            Err(error) => self.reply(&error),
         }
+        Ok(())
     }
 
-    async fn too_fast(&mut self, pace: Pace, client_id: Option<ClientId>) -> Result<(), End> {
+    fn too_fast(&mut self, pace: Pace, client_id: Option<ClientId>) -> Result<(), End> {
         match pace {
-            Pace::Fine => Ok(()),
-            Pace::TooFast => self.reply(&later(Code::Throttled, client_id)).await,
-            Pace::MuchTooFast => Err(End::TooManyFrames),
+            Pace::Fine => {}
+            Pace::TooFast => self.reply(&later(Code::Throttled, client_id)),
+            Pace::MuchTooFast => return Err(End::TooManyFrames),
         }
+        Ok(())
     }
 
     /// Each frame is checked against the membership of now, not of the connect.
-    async fn obey(&mut self, frame: ClientFrame) -> Result<(), End> {
+    fn obey(&mut self, frame: ClientFrame) {
         let mailbox = self.registration.mailbox();
         let conversation = conversation(&frame);
         let member = self.around.hub.is_member(conversation, mailbox.peer.user);
@@ -66,7 +68,6 @@ where
                 {
                     self.tell_typing(conversation, active);
                 }
-                Ok(())
             }
             ClientFrame::Resume { after, .. } => {
                 self.resuming += 1;
@@ -84,11 +85,10 @@ where
                         ))),
                     }
                 }));
-                Ok(())
             }
             ClientFrame::MessageCreate { .. } | ClientFrame::MessageRead { .. } => match member {
-                Some(true) => self.publish(frame).await,
-                Some(false) => self.reply(&not_found(&frame)).await,
+                Some(true) => self.publish(frame),
+                Some(false) => self.reply(&not_found(&frame)),
                 None => {
                     let (around, mailbox) = (self.around.clone(), mailbox.clone());
                     self.asking = Some(Box::pin(async move {
@@ -97,31 +97,26 @@ where
                             .conversation(&mailbox.peer.token, conversation);
                         (frame, asked.await)
                     }));
-                    Ok(())
                 }
             },
         }
     }
 
-    pub(super) async fn decide(
-        &mut self,
-        frame: ClientFrame,
-        known: Result<Conversation, AskError>,
-    ) -> Result<(), End> {
+    pub(super) fn decide(&mut self, frame: ClientFrame, known: Result<Conversation, AskError>) {
         match known {
             Ok(known) => {
                 let members: Vec<_> = known.members.iter().map(|one| one.user_id).collect();
                 self.around.hub.learn(known.id, &members, known.seq);
                 if members.contains(&self.registration.mailbox().peer.user) {
-                    self.publish(frame).await
+                    self.publish(frame)
                 } else {
-                    self.reply(&not_found(&frame)).await
+                    self.reply(&not_found(&frame))
                 }
             }
-            Err(AskError::NotFound) => self.reply(&not_found(&frame)).await,
+            Err(AskError::NotFound) => self.reply(&not_found(&frame)),
             Err(AskError::Unauthenticated) => {
                 let error = later(Code::Unauthenticated, client_id(&frame));
-                self.reply(&error).await
+                self.reply(&error)
             }
             Err(AskError::Unavailable(error)) => {
                 tracing::warn!(
@@ -129,13 +124,13 @@ where
                     "cannot ask messages for members"
                 );
                 let error = later(Code::Unavailable, client_id(&frame));
-                self.reply(&error).await
+                self.reply(&error)
             }
         }
     }
 
     /// Hands the event over before the next frame is taken; the confirm comes later.
-    async fn publish(&mut self, frame: ClientFrame) -> Result<(), End> {
+    fn publish(&mut self, frame: ClientFrame) {
         let mailbox = self.registration.mailbox();
         let user_id = mailbox.peer.user;
         let client_id = client_id(&frame);
@@ -158,7 +153,7 @@ where
                 user_id,
                 up_to,
             }),
-            ClientFrame::Typing { .. } | ClientFrame::Resume { .. } => return Ok(()),
+            ClientFrame::Typing { .. } | ClientFrame::Resume { .. } => return,
         };
         let trace = trace::start();
         tracing::debug!(
@@ -176,13 +171,13 @@ where
             Ok(confirm) => confirm,
             Err(error) => {
                 tracing::warn!(error = %error, "cannot publish");
-                return self.reply(&later(Code::Unavailable, client_id)).await;
+                return self.reply(&later(Code::Unavailable, client_id));
             }
         };
         if planted::bug(Bug::AcceptedBeforeConfirm)
             && let Some(client_id) = client_id
         {
-            return self.reply(&ServerFrame::Accepted { client_id }).await;
+            return self.reply(&ServerFrame::Accepted { client_id });
         }
         self.under_way.push(Box::pin(async move {
             let frame = match (timeout(CONFIRM, confirm).await, client_id) {
@@ -196,7 +191,6 @@ where
                 frame: frame.as_ref().map(frame::item),
             }
         }));
-        Ok(())
     }
 
     pub(super) fn tell_typing(&self, conversation_id: ConversationId, active: bool) {
