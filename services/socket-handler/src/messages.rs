@@ -4,12 +4,19 @@ use std::time::Duration;
 
 use chat_events::{ConversationId, LogEvent, Member, UserId, limits};
 use chat_kit::{Problem, trace};
-use reqwest::{RequestBuilder, StatusCode, header};
+use reqwest::{RequestBuilder, Response, StatusCode, header};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, sleep};
 
+/// All tries of one question.
 const ANSWER: Duration = Duration::from_secs(4);
+/// A pod that takes no connection, or does not acknowledge what was sent to it, for so
+/// long is gone, and another one is asked.
+const GONE: Duration = Duration::from_millis(700);
+const TRIES: u32 = 3;
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// Why another service did not answer the question.
 #[derive(Debug)]
@@ -116,16 +123,25 @@ impl Messages {
     }
 }
 
-/// Sends the question as the owner of `token`.
+/// For questions to other services.
+pub fn client() -> reqwest::Result<reqwest::Client> {
+    reqwest::Client::builder()
+        .connect_timeout(GONE)
+        .tcp_user_timeout(GONE)
+        .build()
+}
+
+/// Sends the question as the owner of `token`. It may be asked again: every question
+/// here has the same answer when it is.
 pub async fn answer<T: DeserializeOwned>(
     request: RequestBuilder,
     token: &SecretString,
 ) -> Result<T, AskError> {
-    let mut request = request.timeout(ANSWER).bearer_auth(token.expose_secret());
+    let mut request = request.bearer_auth(token.expose_secret());
     if let Some(trace) = trace::current() {
         request = request.header("traceparent", trace);
     }
-    let response = request.send().await.map_err(unavailable)?;
+    let response = ask(request).await.map_err(unavailable)?;
     match response.status() {
         StatusCode::UNAUTHORIZED => Err(AskError::Unauthenticated),
         // A bad id is the id of nothing.
@@ -139,6 +155,65 @@ pub async fn answer<T: DeserializeOwned>(
     }
 }
 
+/// The answer of the first pod that has one.
+async fn ask(request: RequestBuilder) -> reqwest::Result<Response> {
+    let end = Instant::now() + ANSWER;
+    let mut tries = 1;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        // Bodies are in memory, so that there is always another copy.
+        let Some(again) = request.try_clone() else {
+            return request.timeout(left).send().await;
+        };
+        match again.timeout(left).send().await {
+            Err(_) if tries < TRIES && Instant::now() + AGAIN < end => {
+                tries += 1;
+                sleep(AGAIN).await;
+            }
+            answer => return answer,
+        }
+    }
+}
+
 fn unavailable(error: reqwest::Error) -> AskError {
     AskError::Unavailable(error.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::{AskError, Messages, Positions, TRIES, client};
+
+    const NOTHING: &str = r#"{"epoch":"1","positions":[]}"#;
+
+    /// Asks a service whose pods go away before they answer, so many times.
+    async fn ask(gone: u32) -> anyhow::Result<Result<Positions, AskError>> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let service = async move {
+            for _ in 0..gone {
+                drop(listener.accept().await?);
+            }
+            let (mut stream, _) = listener.accept().await?;
+            let _ = stream.read(&mut [0; 4096]).await?;
+            let length = NOTHING.len();
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n");
+            stream.write_all((head + NOTHING).as_bytes()).await?;
+            anyhow::Ok(())
+        };
+        let served = tokio::spawn(service);
+        let messages = Messages::new(client()?, &url, "");
+        let answer = messages.positions(&"token".into()).await;
+        served.abort();
+        Ok(answer)
+    }
+
+    #[tokio::test]
+    async fn a_pod_that_goes_away_is_not_the_last_that_is_asked() -> anyhow::Result<()> {
+        assert!(ask(TRIES - 1).await?.is_ok());
+        assert!(matches!(ask(TRIES).await?, Err(AskError::Unavailable(_))));
+        Ok(())
+    }
 }

@@ -39,6 +39,7 @@ impl Identity {
     pub async fn follow(self, auth_url: String, ready: Part, stop: CancellationToken) {
         let client = reqwest::Client::builder()
             .timeout(Duration::from_secs(3))
+            .connect_timeout(Duration::from_secs(1))
             .build()
             .unwrap_or_default();
         let mut backoff = Backoff::default();
