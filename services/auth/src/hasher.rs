@@ -10,14 +10,17 @@ use argon2::password_hash::{Error, PasswordHasher, PasswordVerifier};
 use argon2::{Algorithm, Argon2, KeyId, Params, ParamsBuilder, Version};
 use chat_events::Code;
 use chat_kit::{Problem, metrics as names};
+use rustix::process::nice;
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::pepper::Pepper;
 
 /// Passwords that may wait for a free core. More are answered with 503.
 const WAITING: usize = 64;
 const RETRY: Duration = Duration::from_secs(2);
+/// The lowest priority that a thread can give itself.
+const LAST: i32 = 19;
 
 #[derive(Clone)]
 pub struct Hasher {
@@ -148,7 +151,13 @@ impl Place {
             .acquire_owned()
             .await
             .map_err(Problem::internal)?;
-        tokio::task::spawn_blocking(move || {
+        let (done, outcome) = oneshot::channel();
+        let hash = move || {
+            // Everybody else's work comes first. This thread hashes once, which takes
+            // far longer than to start it.
+            if let Err(error) = nice(LAST) {
+                tracing::warn!(error = %error, "passwords are hashed at the usual priority");
+            }
             // Held here: a request that is given up must not make room for a
             // second hash beside its own.
             let _held = (core, permit);
@@ -157,10 +166,15 @@ impl Place {
             let outcome = work(secrets);
             metrics::histogram!(names::HASH_SECONDS).record(started.elapsed());
             outcome
-        })
-        .await
-        .map_err(Problem::internal)?
-        .map_err(Problem::internal)
+        };
+        let thread = std::thread::Builder::new().name("hash".into());
+        thread
+            .spawn(move || done.send(hash()))
+            .map_err(Problem::internal)?;
+        outcome
+            .await
+            .map_err(Problem::internal)?
+            .map_err(Problem::internal)
     }
 }
 
@@ -198,7 +212,9 @@ fn hash(pepper: &Pepper, params: &Params, password: &str) -> anyhow::Result<Stri
 
 #[cfg(test)]
 mod tests {
-    use super::Hasher;
+    use rustix::process::getpriority_process;
+
+    use super::{Hasher, LAST};
     use crate::pepper::Pepper;
 
     fn hasher(memory: u32, secret: &[u8]) -> anyhow::Result<Hasher> {
@@ -242,6 +258,18 @@ mod tests {
         let parts: Vec<_> = one.split('$').map(str::len).collect();
         // 16 bytes of salt and 32 of output in base64.
         assert_eq!(parts[4..], [22, 43]);
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn whoever_hashes_lets_everybody_else_go_first() -> anyhow::Result<()> {
+        let (hasher, usual) = (hasher(19_456, b"pepper")?, getpriority_process(None)?);
+        let place = hasher
+            .place()
+            .unwrap_or_else(|_| panic!("the pool is full"));
+        let priority = place.run(|_| Ok(getpriority_process(None)?)).await;
+        assert_eq!(priority.ok(), Some(LAST));
+        assert_eq!(getpriority_process(None)?, usual);
         Ok(())
     }
 
