@@ -70,10 +70,10 @@ async fn a_thousand_messages_under_load_share_their_commits_and_publishes() -> a
     await_notices(&stage.chat, ran.messages as i64).await?;
     let counted = stage.counters().await?.since(&before, ran.messages as f64);
     ensure!(ran.messages > 500, "only {} messages", ran.messages);
-    at_most(&counted, "commits, messages", 150.0)?;
+    at_most(&counted, "commits, messages", 80.0)?;
     at_most(&counted, "commits, notifications", 100.0)?;
-    at_most(&counted, "sql statements, messages", 900.0)?;
-    at_most(&counted, "AMQP publishes", 400.0)?;
+    at_most(&counted, "sql statements, messages", 250.0)?;
+    at_most(&counted, "AMQP publishes", 200.0)?;
     judge(&stage.chat, &stage.recorder, ran.tapes, &stage.history).await?;
     Ok(())
 }
