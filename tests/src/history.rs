@@ -9,7 +9,7 @@ mod names;
 mod record;
 mod recorder;
 
-pub use closing::{close, close_tables, presence_of, sample, tops};
+pub use closing::{close, close_tables, notices_made, presence_of, sample, tops};
 pub use index::{
     At, Cached, Client, Connection, Content, Conversation, Entered, Finals, History, Level,
     Membership, Outcome, Place, Presence, RECOVERY, ReadMark, Resource, Send, Sighting, Source,

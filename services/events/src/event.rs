@@ -102,9 +102,12 @@ pub enum Event {
     ConversationCreated(ConversationCreated),
     #[serde(rename = "typing")]
     Typing(Typing),
-    /// A stored notice for the open sockets of its receiver.
+    /// A user's notices were read or deleted.
     #[serde(rename = "notice")]
     Notice(NoticeCreated),
+    /// Stored notices for the open sockets of their receivers.
+    #[serde(rename = "noticed")]
+    Noticed(Noticed),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -237,8 +240,28 @@ pub struct MessageView {
 pub struct NoticeCreated {
     pub user_id: UserId,
     pub unread: i64,
-    /// The new notice; none when notices were read or deleted.
+    /// None; the release before this one told of a new notice so.
     pub notice: Option<NoticeView>,
+}
+
+/// What a batch of stored entries means for open sockets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Noticed {
+    /// Messages and reads that were handled before. Whoever heard of fewer has missed some.
+    pub after: i64,
+    /// … and with these.
+    pub up_to: i64,
+    /// New ones, in the order in which they were stored.
+    pub notices: Vec<NoticeFor>,
+    /// Whose marks have moved, so that fewer notices may be unread.
+    pub readers: Vec<UserId>,
+}
+
+/// A new notice, and those to whom it is unread.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NoticeFor {
+    pub receivers: Vec<UserId>,
+    pub notice: NoticeView,
 }
 
 /// A stored notice as its receiver sees it.

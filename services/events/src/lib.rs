@@ -17,8 +17,8 @@ pub mod web;
 pub use code::Code;
 pub use event::{
     ConversationCreated, Envelope, Event, LogEvent, Member, MessageSent, MessageView,
-    NoticeCreated, NoticeView, ReadRequested, Recorded, SendRefused, SessionRevoked, Typing,
-    UserRef, UserSeen,
+    NoticeCreated, NoticeFor, NoticeView, Noticed, ReadRequested, Recorded, SendRefused,
+    SessionRevoked, Typing, UserRef, UserSeen,
 };
 pub use frame::{ClientFrame, NotificationFrame, Position, PublicUser, ServerFrame, close};
 pub use id::{ClientId, ConversationId, MessageId, SessionId, UserId};

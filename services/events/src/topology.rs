@@ -143,6 +143,7 @@ pub fn pod_bindings(service: Service) -> &'static [(Exchange, &'static str)] {
         ],
         Service::Notifications => &[
             (Exchange::Message, "notice"),
+            (Exchange::Message, "noticed"),
             (Exchange::User, "user.online"),
             (Exchange::User, "user.offline"),
             (Exchange::User, "user.updated"),
@@ -204,7 +205,8 @@ impl Event {
             | Self::MessageRefused(_)
             | Self::ConversationCreated(_)
             | Self::Typing(_)
-            | Self::Notice(_) => Exchange::Message,
+            | Self::Notice(_)
+            | Self::Noticed(_) => Exchange::Message,
         }
     }
 
@@ -226,6 +228,7 @@ impl Event {
             Self::ConversationCreated(_) => "conversation.created".into(),
             Self::Typing(_) => "typing".into(),
             Self::Notice(_) => "notice".into(),
+            Self::Noticed(_) => "noticed".into(),
         }
     }
 
@@ -253,6 +256,7 @@ impl Event {
                 | Self::ConversationCreated(_)
                 | Self::Typing(_)
                 | Self::Notice(_)
+                | Self::Noticed(_)
                 | Self::PresenceHint { .. }
         )
     }

@@ -3,6 +3,7 @@
 mod fan_out;
 mod people;
 mod stored;
+mod telling;
 
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use chat_kit::broker::Broker;
 use chat_kit::server::Process;
 
 use self::fan_out::FanOut;
+use self::telling::Telling;
 use crate::state::AppState;
 
 /// Deliveries in one transaction; each carries up to 64 events.
@@ -39,7 +41,9 @@ pub fn start(process: &Process, broker: &Broker, state: &AppState) {
                 .await;
         });
     }
-    let fan_out = Arc::new(FanOut::new(state.clone()));
+    let telling = Telling::new(state.clone());
+    process.spawn(telling.clone().tell(process.stop.clone()));
+    let fan_out = Arc::new(FanOut::new(state.clone(), telling));
     process.spawn(fan_out.clone().tell_people(process.stop.clone()));
     process.spawn(fan_out.follow(
         broker.clone(),

@@ -2,6 +2,7 @@
 //! who is online.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use chat_events::Service;
 use chat_kit::config::{Cli, Command, parse, table};
@@ -15,6 +16,7 @@ use crate::config::Settings;
 use crate::socket::Hub;
 use crate::state::AppState;
 
+mod audience;
 mod config;
 mod consumers;
 mod earlier;
@@ -61,7 +63,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
             .relay(database.clone(), publisher.clone(), process.finish()),
     );
     let leases = Leases::new(&settings.redis, &settings.http.cluster)?;
-    let presence = Presence::new(leases, &settings.http.pod_name, publisher);
+    let presence = Presence::new(leases, &settings.http.pod_name, publisher.clone());
     process.spawn(presence.clone().keep(stop.clone(), settings.http.drain()));
 
     let hub = Hub::new(settings.sockets);
@@ -69,6 +71,8 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let state = AppState {
         database,
         outbox,
+        publisher,
+        audiences: Arc::default(),
         identity,
         presence,
         hub,

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 /// A notice with the name of its sender.
 #[derive(sqlx::FromRow)]
-pub struct Row {
+struct Row {
     id: Uuid,
     conversation_id: Uuid,
     message_id: Uuid,
@@ -48,21 +48,44 @@ pub async fn page(
     before: Option<Uuid>,
     limit: i64,
 ) -> sqlx::Result<Vec<NoticeView>> {
-    // Two statements, because each has its own index.
+    // Two statements, because each has its own index: the newest of each audience, or
+    // what stands above each mark.
     let statement = if unread_only {
-        "select notices.id, conversation_id, message_id, seq, sender_id,
-                coalesce(people.username, '') as sender_username, preview, created_at, read_at
-         from notices left join people on people.user_id = sender_id
-         where notices.user_id = $1 and notices.deleted_at is null and read_at is null
-           and ($2::uuid is null or notices.id < $2)
-         order by notices.id desc limit $3"
+        "select n.id, a.conversation_id, n.message_id, n.seq, n.sender_id,
+                coalesce(people.username, '') as sender_username, n.preview, n.created_at,
+                null::timestamptz as read_at
+         from audiences a
+         left join read_marks mark
+             on mark.conversation_id = a.conversation_id and mark.user_id = a.user_id
+         join message_notices n on n.audience = a.audience and n.seq > coalesce(mark.up_to, 0)
+         left join people on people.user_id = n.sender_id
+         where a.user_id = $1 and n.sender_id <> $1 and ($2::uuid is null or n.id < $2)
+           and not exists (
+               select from exceptions e
+               where e.user_id = $1 and e.audience = n.audience and e.seq = n.seq
+                 and e.message_id = n.message_id
+           )
+         order by n.id desc limit $3"
     } else {
-        "select notices.id, conversation_id, message_id, seq, sender_id,
-                coalesce(people.username, '') as sender_username, preview, created_at, read_at
-         from notices left join people on people.user_id = sender_id
-         where notices.user_id = $1 and notices.deleted_at is null
-           and ($2::uuid is null or notices.id < $2)
-         order by notices.id desc limit $3"
+        "select n.id, a.conversation_id, n.message_id, n.seq, n.sender_id,
+                coalesce(people.username, '') as sender_username, n.preview, n.created_at,
+                coalesce(n.excepted_at, case when mark.up_to >= n.seq then mark.read_at end) as read_at
+         from audiences a
+         left join read_marks mark
+             on mark.conversation_id = a.conversation_id and mark.user_id = a.user_id
+         cross join lateral (
+             select newest.*, e.read_at as excepted_at
+             from message_notices newest
+             left join exceptions e
+                 on e.user_id = $1 and e.audience = newest.audience and e.seq = newest.seq
+                    and e.message_id = newest.message_id
+             where newest.audience = a.audience and newest.sender_id <> $1
+               and ($2::uuid is null or newest.id < $2) and e.deleted_at is null
+             order by newest.id desc limit $3
+         ) n
+         left join people on people.user_id = n.sender_id
+         where a.user_id = $1
+         order by n.id desc limit $3"
     };
     let rows: Vec<Row> = sqlx::query_as(statement)
         .bind(user.0)
@@ -73,39 +96,63 @@ pub async fn page(
     Ok(rows.into_iter().map(NoticeView::from).collect())
 }
 
-/// 403 when one of the notices is somebody else's; unknown ones pass.
-pub async fn only_own(
+/// Those of the notices that exist. 403 when the user is no receiver of one of them.
+pub async fn own(
     transaction: &mut PgConnection,
     user: UserId,
     ids: &[Uuid],
-) -> Result<(), Problem> {
-    let foreign: bool = sqlx::query_scalar(
-        "select exists (select from notices where id = any($1) and user_id <> $2)",
-    )
-    .bind(ids)
-    .bind(user.0)
-    .fetch_one(transaction)
-    .await?;
-    if foreign {
-        return Err(Code::Forbidden.into());
-    }
-    Ok(())
-}
-
-/// Deletes the user's notices among `ids`; returns how many of them were unread.
-pub async fn delete_all(
-    transaction: &mut PgConnection,
-    user: UserId,
-    ids: &[Uuid],
-) -> sqlx::Result<u64> {
-    let unread: Vec<bool> = sqlx::query_scalar(
-        "update notices set deleted_at = now(), preview = ''
-         where id = any($1) and user_id = $2 and deleted_at is null
-         returning read_at is null",
+) -> Result<Vec<Uuid>, Problem> {
+    let found: Vec<(Uuid, bool)> = sqlx::query_as(
+        "select n.id, n.sender_id <> $2 and exists (
+             select from audiences a where a.audience = n.audience and a.user_id = $2
+         )
+         from message_notices n where n.id = any($1)",
     )
     .bind(ids)
     .bind(user.0)
     .fetch_all(transaction)
     .await?;
-    Ok(unread.into_iter().filter(|unread| *unread).count() as u64)
+    if found.iter().any(|(_, own)| !own) {
+        return Err(Code::Forbidden.into());
+    }
+    Ok(found.into_iter().map(|(id, _)| id).collect())
+}
+
+/// Deletes the user's own notices; returns whether that is news.
+pub async fn delete_all(
+    transaction: &mut PgConnection,
+    user: UserId,
+    own: &[Uuid],
+) -> sqlx::Result<bool> {
+    // Whoever deletes a notice last takes its text away, so one after the other.
+    sqlx::query("select from message_notices where id = any($1) order by id for update")
+        .bind(own)
+        .execute(&mut *transaction)
+        .await?;
+    let deleted = sqlx::query(
+        "insert into exceptions as e (user_id, audience, seq, message_id, deleted_at)
+         select $2, audience, seq, message_id, now() from message_notices where id = any($1)
+         order by audience, seq, message_id
+         on conflict on constraint exceptions_key do update set deleted_at = excluded.deleted_at
+         where e.deleted_at is null",
+    )
+    .bind(own)
+    .bind(user.0)
+    .execute(&mut *transaction)
+    .await?;
+    sqlx::query(
+        "update message_notices n set preview = ''
+         where n.id = any($1) and not exists (
+             select from audiences a
+             where a.audience = n.audience and a.user_id <> n.sender_id and not exists (
+                 select from exceptions e
+                 where e.user_id = a.user_id and e.audience = n.audience and e.seq = n.seq
+                   and e.message_id = n.message_id and e.deleted_at is not null
+             )
+         )",
+    )
+    .bind(own)
+    .execute(transaction)
+    .await?;
+    Ok(deleted.rows_affected() > 0)
 }

@@ -1,12 +1,12 @@
 //! Names and presence of users.
 
+use std::collections::BTreeMap;
+
 use chat_events::{Event, PublicUser, Recorded, UserId, UserRef, UserSeen};
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
 use sqlx::PgConnection;
 use uuid::Uuid;
-
-use crate::inbox;
 
 /// Who is online, at most so many.
 const ONLINE: i64 = 1_000;
@@ -16,24 +16,46 @@ pub async fn apply(
     transaction: &mut PgConnection,
     events: impl IntoIterator<Item = &Recorded>,
 ) -> sqlx::Result<()> {
-    let mut events: Vec<_> = events
-        .into_iter()
-        .filter_map(|recorded| Some((subject(&recorded.event)?, recorded)))
-        .collect();
+    let mut others = Vec::new();
+    let mut seen: BTreeMap<UserId, Seen<'_>> = BTreeMap::new();
+    for recorded in events {
+        let (user, online) = match &recorded.event {
+            Event::UserOnline(user) => (user, true),
+            Event::UserOffline(user) => (user, false),
+            event => {
+                others.extend(subject(event).map(|user| (user, event)));
+                continue;
+            }
+        };
+        let at = recorded.at;
+        let newest = seen.entry(user.user_id);
+        let newest = newest.or_insert(Seen { user, online, at });
+        if newest.at < at {
+            *newest = Seen { user, online, at };
+        }
+    }
     // Two batches that lock the same rows in the same order cannot block each other.
-    events.sort_by_key(|(user, _)| *user);
-    for (_, recorded) in events {
-        match &recorded.event {
+    others.sort_by_key(|(user, _)| *user);
+    for (_, event) in others {
+        match event {
             Event::UserRegistered(user) | Event::UserUpdated(user) => {
                 named(transaction, user).await?;
             }
             Event::UserDeleted { user_id } => deleted(transaction, *user_id).await?,
-            Event::UserOnline(user) => seen(transaction, user, true, recorded.at).await?,
-            Event::UserOffline(user) => seen(transaction, user, false, recorded.at).await?,
             _ => {}
         }
     }
+    if !seen.is_empty() {
+        note_seen(transaction, &seen).await?;
+    }
     Ok(())
+}
+
+/// What users said of somebody's presence, and when.
+struct Seen<'a> {
+    user: &'a UserSeen,
+    online: bool,
+    at: Timestamp,
 }
 
 /// Whom an event is about, if it is one of those that [`apply`] knows.
@@ -63,27 +85,42 @@ async fn named(transaction: &mut PgConnection, user: &UserRef) -> sqlx::Result<(
     Ok(())
 }
 
-/// The names of the event are as old as the profile that users had then, so
-/// they only fill a row that does not exist yet.
-async fn seen(
+/// The names of the events are as old as the profiles that users had then, so they only
+/// fill rows that do not exist yet. What is known already, from the queue of the service
+/// or of a pod, does not lock a row.
+async fn note_seen(
     transaction: &mut PgConnection,
-    user: &UserSeen,
-    online: bool,
-    at: Timestamp,
+    seen: &BTreeMap<UserId, Seen<'_>>,
 ) -> sqlx::Result<()> {
+    let each = || seen.values();
     sqlx::query(
         "insert into people (user_id, username, display_name, online, seen_at)
-         values ($1, $2, $3, $4, $5)
+         select * from unnest($1::uuid[], $2::text[], $3::text[], $4::bool[], $5::timestamptz[])
+             as given (user_id, username, display_name, online, seen_at)
+         where not exists (
+             select from people known
+             where known.user_id = given.user_id
+               and (known.seen_at >= given.seen_at or known.deleted_at is not null)
+         )
+         order by user_id
          on conflict on constraint people_key do update
          set online = excluded.online, seen_at = excluded.seen_at
-         where (people.seen_at is null or people.seen_at <= excluded.seen_at)
+         where (people.seen_at is null or people.seen_at < excluded.seen_at)
            and people.deleted_at is null",
     )
-    .bind(user.user_id.0)
-    .bind(&user.username)
-    .bind(&user.display_name)
-    .bind(online)
-    .bind(at.to_sqlx())
+    .bind(seen.keys().map(|user| user.0).collect::<Vec<_>>())
+    .bind(
+        each()
+            .map(|it| it.user.username.as_str())
+            .collect::<Vec<_>>(),
+    )
+    .bind(
+        each()
+            .map(|it| it.user.display_name.as_str())
+            .collect::<Vec<_>>(),
+    )
+    .bind(each().map(|it| it.online).collect::<Vec<_>>())
+    .bind(each().map(|it| it.at.to_sqlx()).collect::<Vec<_>>())
     .execute(transaction)
     .await?;
     Ok(())
@@ -99,15 +136,10 @@ async fn deleted(transaction: &mut PgConnection, user: UserId) -> sqlx::Result<(
     .bind(user.0)
     .execute(&mut *transaction)
     .await?;
-    inbox::lock(transaction, [user]).await?;
-    sqlx::query(
-        "with gone as (delete from notices where user_id = $1),
-              unmarked as (delete from read_marks where user_id = $1)
-         delete from inboxes where user_id = $1",
-    )
-    .bind(user.0)
-    .execute(transaction)
-    .await?;
+    sqlx::query("select forget($1)")
+        .bind(user.0)
+        .execute(transaction)
+        .await?;
     Ok(())
 }
 

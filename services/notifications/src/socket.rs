@@ -5,4 +5,4 @@ pub mod join;
 mod member;
 mod session;
 
-pub use hub::Hub;
+pub use hub::{Hub, NoticeFrame, item};

@@ -15,7 +15,9 @@ use uuid::Uuid;
 
 use super::socket::frame;
 use crate::checker::{self, Broken};
-use crate::history::{Entry, Function, Hash, History, Kind, Record, Recorder, Via, close_tables};
+use crate::history::{
+    Entry, Function, Hash, History, Kind, Record, Recorder, Via, close_tables, notices_made,
+};
 use crate::{Backstage, Chat, await_until};
 
 /// What says nothing about the load unless there is something to hold against it.
@@ -283,11 +285,8 @@ fn write(recorder: &Recorder, tapes: Vec<Tape>) -> anyhow::Result<()> {
 pub async fn await_notices(chat: &Chat, expected: i64) -> anyhow::Result<()> {
     let mut notifications = chat.database(chat_events::Service::Notifications).await?;
     await_until("the notices", SETTLE, async || {
-        let unread: i64 =
-            sqlx::query_scalar("select coalesce(sum(unread), 0)::bigint from inboxes")
-                .fetch_one(&mut notifications)
-                .await?;
-        Ok((unread >= expected).then_some(()))
+        let made = notices_made(&mut notifications).await?;
+        Ok((made >= expected).then_some(()))
     })
     .await
 }

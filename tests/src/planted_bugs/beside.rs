@@ -12,7 +12,7 @@ use rand::RngExt;
 use serde_json::json;
 
 use super::stage::{SOON, Stage};
-use crate::history::{Kind, presence_of, sample};
+use crate::history::{Kind, notices_made, presence_of, sample};
 use crate::{Backstage, Browser, ChatClient, Person, await_until, checker};
 
 /// Longer than an answered sign-out may take to reach a socket.
@@ -67,7 +67,7 @@ pub async fn killed_while_noticing(stage: &mut Stage) -> anyhow::Result<()> {
     stage.say(3);
     stage.stored().await;
     let mut hold = stage
-        .hold(Service::Notifications, "inboxes in exclusive mode")
+        .hold(Service::Notifications, "progress in exclusive mode")
         .await?;
     stage.say(3);
     stage.stored().await;
@@ -83,9 +83,7 @@ pub async fn told_again(stage: &mut Stage) -> anyhow::Result<()> {
     let (conversation, [one, two]) = stage.any_talk();
     let mut notifications = stage.chat.database(Service::Notifications).await?;
     await_until("the notices", SOON, async || {
-        let made: i64 = sqlx::query_scalar("select count(*) from notices")
-            .fetch_one(&mut notifications)
-            .await?;
+        let made = notices_made(&mut notifications).await?;
         Ok((made == 3 * stage.people.len() as i64).then_some(()))
     })
     .await?;

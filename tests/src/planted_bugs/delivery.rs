@@ -7,6 +7,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::stage::{SOON, Stage};
+use crate::history::notices_made;
 use crate::{Backstage, ChatSocket, await_until};
 
 /// People talk beside others on the same pod.
@@ -82,9 +83,7 @@ pub async fn last_push_lost(stage: &mut Stage) -> anyhow::Result<()> {
 async fn noticed(stage: &Stage, count: usize) -> anyhow::Result<()> {
     let mut notifications = stage.chat.database(Service::Notifications).await?;
     await_until("the notices", SOON, async || {
-        let made: i64 = sqlx::query_scalar("select count(*) from notices")
-            .fetch_one(&mut notifications)
-            .await?;
+        let made = notices_made(&mut notifications).await?;
         Ok((made == count as i64).then_some(()))
     })
     .await

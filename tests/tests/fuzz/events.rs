@@ -2,8 +2,8 @@
 
 use chat_e2e::fuzz::{fuzz, must};
 use chat_events::{
-    ConversationCreated, Envelope, Event, MessageSent, NoticeCreated, ReadRequested, Recorded,
-    SendRefused, SessionRevoked, Typing, UserRef, UserSeen,
+    ConversationCreated, Envelope, Event, MessageSent, NoticeCreated, NoticeFor, Noticed,
+    ReadRequested, Recorded, SendRefused, SessionRevoked, Typing, UserRef, UserSeen,
 };
 use chat_kit::trace;
 use proptest::prelude::*;
@@ -43,6 +43,7 @@ kinds!(
     ConversationCreated,
     Typing,
     Notice,
+    Noticed,
 );
 
 fn event(kind: Kind) -> BoxedStrategy<Event> {
@@ -153,6 +154,22 @@ fn event(kind: Kind) -> BoxedStrategy<Event> {
                 })
             })
             .boxed(),
+        Kind::Noticed => {
+            let people = || prop::collection::vec(id(), 0..4);
+            let new = (people(), notice())
+                .prop_map(|(receivers, notice)| NoticeFor { receivers, notice });
+            let notices = prop::collection::vec(new, 0..3);
+            (number(), number(), notices, people())
+                .prop_map(|(after, up_to, notices, readers)| {
+                    Event::Noticed(Noticed {
+                        after,
+                        up_to,
+                        notices,
+                        readers,
+                    })
+                })
+                .boxed()
+        }
     }
 }
 

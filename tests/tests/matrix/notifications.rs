@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use anyhow::ensure;
+use chat_e2e::history::notices_made;
 use chat_e2e::{Backstage, Chat, await_until};
 use chat_events::Service;
 
@@ -43,9 +44,7 @@ async fn backlog(each: usize, people: usize) -> anyhow::Result<()> {
     let said = talk.said() as i64;
     await_until("a notice for each", RECOVERY, async || {
         // A conversation has two members: the other one gets the notice.
-        let count: i64 = sqlx::query_scalar("select count(*) from notices")
-            .fetch_one(&mut database)
-            .await?;
+        let count = notices_made(&mut database).await?;
         ensure!(count <= said, "{count} notices for {said} messages");
         Ok((count == said).then_some(()))
     })

@@ -4,20 +4,27 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use chat_events::{Event, NotificationFrame, Recorded, Service, UserId};
 use chat_kit::broker::{Backoff, Broker, PodEvent};
 use chat_kit::health::Part;
 use chat_kit::socket::End;
 use tokio::sync::Notify;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::telling::{Heard, Telling};
 use crate::people;
 use crate::state::AppState;
 
+/// Whoever comes and goes meanwhile is written and told together.
+const GATHER: Duration = Duration::from_millis(50);
+
 pub struct FanOut {
     state: AppState,
+    telling: Arc<Telling>,
     pending: Mutex<Pending>,
     changed: Notify,
 }
@@ -50,9 +57,10 @@ const fn is_older(event: &Event, known: &Event) -> bool {
 }
 
 impl FanOut {
-    pub fn new(state: AppState) -> Self {
+    pub fn new(state: AppState, telling: Arc<Telling>) -> Self {
         Self {
             state,
+            telling,
             pending: Mutex::default(),
             changed: Notify::new(),
         }
@@ -75,6 +83,7 @@ impl FanOut {
                     PodEvent::Subscribed => {
                         self.state.identity.refresh_soon();
                         self.state.hub.end_all(End::FanOutLost);
+                        self.telling.hear(Heard::Subscribed);
                         ready.set(true);
                     }
                     PodEvent::Events(events) => self.hear(&events),
@@ -93,13 +102,10 @@ impl FanOut {
                     self.state.identity.revoke(revoked);
                     self.state.hub.revoke(revoked);
                 }
+                Event::Noticed(noticed) => self.telling.hear(Heard::Stored(noticed.clone())),
                 Event::Notice(told) => {
-                    let unread = told.unread;
-                    let frame = match told.notice.clone() {
-                        Some(notice) => NotificationFrame::Notice { notice, unread },
-                        None => NotificationFrame::Unread { unread },
-                    };
-                    self.state.hub.tell(told.user_id, &frame);
+                    let heard = Heard::Changed(told.user_id, told.notice.clone());
+                    self.telling.hear(heard);
                 }
                 Event::UserOnline(user) | Event::UserOffline(user) => {
                     self.note(user.user_id, About::Presence, recorded);
@@ -132,7 +138,13 @@ impl FanOut {
             }
             let events = mem::take(&mut *self.pending());
             match self.write(&events).await {
-                Ok(()) => backoff = Backoff::default(),
+                Ok(()) => {
+                    backoff = Backoff::default();
+                    tokio::select! {
+                        () = stop.cancelled() => return,
+                        () = sleep(GATHER) => {}
+                    }
+                }
                 Err(error) => {
                     tracing::warn!(error = %error, "telling who is who and who is online has to wait");
                     self.keep(events);

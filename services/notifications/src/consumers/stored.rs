@@ -1,51 +1,74 @@
-//! NOTIFICATIONS_SRV_MessageSentQueue: a stored message makes a notice for
-//! each member but its sender; a stored read clears the reader's notices.
+//! NOTIFICATIONS_SRV_MessageSentQueue: a stored message makes a notice for all its
+//! members but the sender; a stored read moves the reader's mark.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod write;
+
+use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
 
 use chat_events::{
-    ConversationId, Event, LogEvent, MessageId, MessageView, NoticeCreated, NoticeView, Recorded,
-    UserId,
+    ConversationId, Event, LogEvent, MessageId, MessageView, NoticeFor, NoticeView, Noticed,
+    Recorded, UserId,
 };
 use chat_kit::broker::HandleError;
 use chat_kit::planted::{self, Bug};
-use jiff_sqlx::ToSqlx;
-use sqlx::PgConnection;
+use tokio::time::timeout;
 use uuid::Uuid;
 
-use crate::inbox;
+use crate::audience;
 use crate::state::AppState;
 
 const PREVIEW_CHARS: usize = 120;
+/// Notices, and receivers of them, in one event.
+const NOTICES: usize = 64;
+const RECEIVERS: usize = 4_096;
+/// Longer without a confirm, and the batch is done again.
+const CONFIRM: Duration = Duration::from_secs(10);
 
-/// What a batch asks for. Its order does not matter: whether a notice is read
-/// depends on the numbers of message and read alone.
+/// What a batch asks for. Its order does not matter to the tables: whether a notice is
+/// read depends on the numbers of message and read alone.
 #[derive(Default)]
 struct Batch<'a> {
-    notices: BTreeMap<(UserId, MessageId), Wanted<'a>>,
-    reads: BTreeMap<(UserId, ConversationId), i64>,
+    /// In the order of the events, each message once.
+    messages: Vec<Message<'a>>,
+    marks: BTreeMap<(UserId, ConversationId), i64>,
 }
 
-struct Wanted<'a> {
-    message: &'a MessageView,
+struct Message<'a> {
+    /// Of the notice, if it is a new one.
+    id: Uuid,
+    message_id: MessageId,
+    audience: Uuid,
+    members: &'a [UserId],
+    view: &'a MessageView,
     trace: Option<&'a str>,
 }
 
 impl<'a> Batch<'a> {
     fn of(events: &'a [Recorded]) -> Self {
         let mut batch = Self::default();
+        let mut seen = HashSet::new();
         for recorded in events {
             let Event::MessageStored { members, entry } = &recorded.event else {
                 continue;
             };
             match entry {
                 LogEvent::Message { message, .. } => {
-                    for member in members.iter().filter(|user| **user != message.sender_id) {
-                        let trace = recorded.trace.as_deref();
-                        batch
-                            .notices
-                            .insert((*member, message.id), Wanted { message, trace });
+                    let alone = members.iter().all(|member| *member == message.sender_id);
+                    if alone || !seen.insert(message.id) {
+                        continue;
                     }
+                    batch.messages.push(Message {
+                        id: Uuid::now_v7(),
+                        message_id: match planted::bug(Bug::NoticeTwice) {
+                            true => MessageId::generate(),
+                            false => message.id,
+                        },
+                        audience: audience::id(message.conversation_id, members),
+                        members,
+                        view: message,
+                        trace: recorded.trace.as_deref(),
+                    });
                 }
                 LogEvent::Read {
                     conversation_id,
@@ -53,212 +76,177 @@ impl<'a> Batch<'a> {
                     up_to,
                     ..
                 } => {
-                    let mark = batch.reads.entry((*user_id, *conversation_id)).or_default();
+                    let mark = batch.marks.entry((*user_id, *conversation_id)).or_default();
                     *mark = (*mark).max(*up_to);
                 }
             }
         }
         batch
     }
-
-    fn users(&self) -> BTreeSet<UserId> {
-        let receivers = self.notices.keys().map(|(user, _)| *user);
-        let readers = self.reads.keys().map(|(user, _)| *user);
-        receivers.chain(readers).collect()
-    }
 }
 
-/// One transaction for the whole batch. What was done before is not done again.
+/// One transaction for the whole batch, and then one event for the pods. What was done
+/// before is not done again; when the event got lost, the pods find a gap in the places.
 pub async fn handle(state: &AppState, events: &[Recorded]) -> Result<(), HandleError> {
     let batch = Batch::of(events);
-    if batch.users().is_empty() {
+    if batch.messages.is_empty() && batch.marks.is_empty() {
         return Ok(());
     }
     let mut transaction = state.database.begin().await?;
-    inbox::lock(&mut transaction, batch.users()).await?;
-    let mut changes = clear(&mut transaction, &batch).await?;
-    let created = create(&mut transaction, &batch).await?;
-    for notice in &created {
-        *changes.entry(notice.user).or_default() += 1;
-    }
-    let unread = inbox::count(&mut transaction, &changes).await?;
-    let told = tell(&mut transaction, &batch, created, &unread).await?;
-    state.outbox.put_all(&mut transaction, told).await?;
+    let places = (batch.messages.len() + batch.marks.len()) as i64;
+    let up_to = write::take_places(&mut transaction, places).await?;
+    let readers = write::marks(&mut transaction, &batch.marks).await?;
+    let new = write::audiences(&mut transaction, &state.audiences, &batch.messages).await?;
+    let known = write::known_of(&mut transaction, &batch.messages).await?;
+    let created = write::notices(&mut transaction, &batch.messages).await?;
     transaction.commit().await?;
-    state.outbox.wake();
-    Ok(())
-}
-
-/// Notes the reads and marks what they cover; returns how many fewer are unread.
-async fn clear(
-    transaction: &mut PgConnection,
-    batch: &Batch<'_>,
-) -> sqlx::Result<BTreeMap<UserId, i64>> {
-    let mut changes = BTreeMap::new();
-    if batch.reads.is_empty() {
-        return Ok(changes);
-    }
-    let users: Vec<Uuid> = batch.reads.keys().map(|(user, _)| user.0).collect();
-    let conversations: Vec<Uuid> = batch.reads.keys().map(|(_, id)| id.0).collect();
-    let marks: Vec<i64> = batch.reads.values().copied().collect();
-    let cleared: Vec<Uuid> = sqlx::query_scalar(
-        "with marked as (
-             insert into read_marks (user_id, conversation_id, up_to)
-             select * from unnest($1::uuid[], $2::uuid[], $3::bigint[])
-             on conflict on constraint read_marks_key do update
-             set up_to = excluded.up_to where read_marks.up_to < excluded.up_to
-         )
-         update notices set read_at = now()
-         from unnest($1::uuid[], $2::uuid[], $3::bigint[]) as mark (user_id, conversation_id, up_to)
-         where notices.user_id = mark.user_id
-           and notices.conversation_id = mark.conversation_id
-           and notices.seq <= mark.up_to
-           and notices.read_at is null and notices.deleted_at is null
-         returning notices.user_id",
-    )
-    .bind(users)
-    .bind(conversations)
-    .bind(marks)
-    .fetch_all(transaction)
-    .await?;
-    for user in cleared {
-        *changes.entry(UserId(user)).or_default() -= 1;
-    }
-    Ok(changes)
-}
-
-struct Created {
-    id: Uuid,
-    user: UserId,
-    message: MessageId,
-}
-
-/// Writes the notices that do not exist yet; returns those that are unread. A
-/// message at or below the receiver's read mark makes a notice that is read.
-async fn create(transaction: &mut PgConnection, batch: &Batch<'_>) -> sqlx::Result<Vec<Created>> {
-    if batch.notices.is_empty() {
-        return Ok(Vec::new());
-    }
-    let wanted = || batch.notices.values().map(|wanted| wanted.message);
-    let rows: Vec<(Uuid, Uuid, Uuid)> = sqlx::query_as(
-        "with created as (
-             insert into notices (id, user_id, conversation_id, message_id, seq, sender_id,
-                                  preview, created_at, read_at)
-             select given.*, case when mark.up_to >= given.seq then now() end
-             from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::bigint[], $6::uuid[],
-                         $7::text[], $8::timestamptz[])
-                  as given (id, user_id, conversation_id, message_id, seq, sender_id,
-                            preview, created_at)
-             left join read_marks mark using (user_id, conversation_id)
-             on conflict on constraint notices_once_per_message do nothing
-             returning id, user_id, message_id, read_at
-         )
-         select id, user_id, message_id from created where read_at is null",
-    )
-    .bind(wanted().map(|_| Uuid::now_v7()).collect::<Vec<_>>())
-    .bind(
-        batch
-            .notices
-            .keys()
-            .map(|(user, _)| user.0)
-            .collect::<Vec<_>>(),
-    )
-    .bind(
-        wanted()
-            .map(|message| message.conversation_id.0)
-            .collect::<Vec<_>>(),
-    )
-    .bind(
-        wanted()
-            .map(|message| match planted::bug(Bug::NoticeTwice) {
-                true => Uuid::now_v7(),
-                false => message.id.0,
-            })
-            .collect::<Vec<_>>(),
-    )
-    .bind(wanted().map(|message| message.seq).collect::<Vec<_>>())
-    .bind(
-        wanted()
-            .map(|message| message.sender_id.0)
-            .collect::<Vec<_>>(),
-    )
-    .bind(wanted().map(preview).collect::<Vec<_>>())
-    .bind(
-        wanted()
-            .map(|message| message.created_at.to_sqlx())
-            .collect::<Vec<_>>(),
-    )
-    .fetch_all(transaction)
-    .await?;
-    Ok(rows
+    state.audiences.note(new);
+    let notices = batch
+        .messages
+        .iter()
+        .zip(known)
+        .filter(|(message, _)| created.contains(&message.id))
+        .map(|(message, known)| message.notice(known))
+        .collect();
+    let told = in_events(up_to - places, up_to, notices, readers);
+    let trace = batch.messages.iter().find_map(|message| message.trace);
+    let told = told
         .into_iter()
-        .map(|(id, user, message)| Created {
-            id,
-            user: UserId(user),
-            message: MessageId(message),
-        })
-        .collect())
+        .map(|noticed| Recorded::new(Event::Noticed(noticed), trace.map(str::to_owned)))
+        .collect();
+    match timeout(CONFIRM, state.publisher.publish_all(told)).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(HandleError::Unavailable(error.into())),
+        Err(_) => Err(HandleError::Unavailable(anyhow::anyhow!(
+            "the notices were not confirmed within {CONFIRM:?}"
+        ))),
+    }
+}
+
+/// What the tables know beside a message.
+struct Known {
+    sender_username: String,
+    /// Who has read the message before it came.
+    read_by: Vec<Uuid>,
+}
+
+impl Message<'_> {
+    fn notice(&self, known: Known) -> NoticeFor {
+        let view = self.view;
+        let is_unread_to =
+            |user: &UserId| *user != view.sender_id && !known.read_by.contains(&user.0);
+        NoticeFor {
+            receivers: self.members.iter().copied().filter(is_unread_to).collect(),
+            notice: NoticeView {
+                id: self.id,
+                conversation_id: view.conversation_id,
+                message_id: self.message_id,
+                seq: view.seq,
+                sender_id: view.sender_id,
+                sender_username: known.sender_username,
+                preview: preview(view),
+                created_at: view.created_at,
+                read_at: None,
+            },
+        }
+    }
 }
 
 fn preview(message: &MessageView) -> String {
     message.content.chars().take(PREVIEW_CHARS).collect()
 }
 
-/// The events for open sockets: one per new notice, and one per reader without any.
-async fn tell(
-    transaction: &mut PgConnection,
-    batch: &Batch<'_>,
-    created: Vec<Created>,
-    unread: &BTreeMap<UserId, i64>,
-) -> sqlx::Result<Vec<Recorded>> {
-    let senders: BTreeSet<Uuid> = batch
-        .notices
-        .values()
-        .map(|wanted| wanted.message.sender_id.0)
-        .collect();
-    let names: HashMap<Uuid, String> =
-        sqlx::query_as("select user_id, username from people where user_id = any($1)")
-            .bind(senders.into_iter().collect::<Vec<_>>())
-            .fetch_all(transaction)
-            .await?
-            .into_iter()
-            .collect();
-    let mut silent: BTreeMap<UserId, i64> = unread.clone();
-    let mut told = Vec::with_capacity(created.len());
-    for notice in created {
-        let Some(Wanted { message, trace }) = batch.notices.get(&(notice.user, notice.message))
-        else {
-            continue;
-        };
-        silent.remove(&notice.user);
-        let view = NoticeView {
-            id: notice.id,
-            conversation_id: message.conversation_id,
-            message_id: message.id,
-            seq: message.seq,
-            sender_id: message.sender_id,
-            sender_username: names.get(&message.sender_id.0).cloned().unwrap_or_default(),
-            preview: preview(message),
-            created_at: message.created_at,
-            read_at: None,
-        };
-        let event = NoticeCreated {
-            user_id: notice.user,
-            unread: unread.get(&notice.user).copied().unwrap_or_default(),
-            notice: Some(view),
-        };
-        told.push(Recorded::new(
-            Event::Notice(event),
-            trace.map(str::to_owned),
-        ));
+/// Events of a bounded size, which cover the places without a gap.
+fn in_events(
+    after: i64,
+    up_to: i64,
+    notices: Vec<NoticeFor>,
+    readers: Vec<UserId>,
+) -> Vec<Noticed> {
+    let mut parts = vec![Vec::new()];
+    let mut receivers = 0;
+    for notice in notices {
+        let here = notice.receivers.len();
+        let full = parts
+            .last()
+            .is_some_and(|part: &Vec<_>| part.len() == NOTICES || receivers + here > RECEIVERS);
+        if full && parts.last().is_some_and(|part| !part.is_empty()) {
+            parts.push(Vec::new());
+            receivers = 0;
+        }
+        receivers += here;
+        if let Some(part) = parts.last_mut() {
+            part.push(notice);
+        }
     }
-    told.extend(silent.into_iter().map(|(user_id, unread)| {
-        let event = NoticeCreated {
-            user_id,
-            unread,
-            notice: None,
-        };
-        Recorded::new(Event::Notice(event), None)
-    }));
-    Ok(told)
+    let last = parts.len() - 1;
+    let mut after = after;
+    let mut readers = Some(readers);
+    parts
+        .into_iter()
+        .enumerate()
+        .map(|(index, notices)| {
+            // Places of reads and of messages that were known go with the last event.
+            let end = if index == last {
+                up_to
+            } else {
+                after + notices.len() as i64
+            };
+            let noticed = Noticed {
+                after,
+                up_to: end,
+                readers: readers.take().unwrap_or_default(),
+                notices,
+            };
+            after = end;
+            noticed
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use chat_events::{ConversationId, MessageId, NoticeFor, NoticeView, UserId};
+    use jiff::Timestamp;
+    use uuid::Uuid;
+
+    use super::{RECEIVERS, in_events};
+
+    fn notice(receivers: usize) -> NoticeFor {
+        NoticeFor {
+            receivers: vec![UserId::generate(); receivers],
+            notice: NoticeView {
+                id: Uuid::now_v7(),
+                conversation_id: ConversationId::generate(),
+                message_id: MessageId::generate(),
+                seq: 1,
+                sender_id: UserId::generate(),
+                sender_username: String::new(),
+                preview: String::new(),
+                created_at: Timestamp::now(),
+                read_at: None,
+            },
+        }
+    }
+
+    #[test]
+    fn events_of_a_batch_are_bounded_and_cover_its_places_without_a_gap() {
+        let rooms = vec![notice(RECEIVERS); 3];
+        let pairs = vec![notice(1); 130];
+        for (notices, parts) in [(rooms, 3), (pairs, 3), (vec![], 1)] {
+            let (count, after, up_to) = (notices.len(), 10, 200);
+            let reader = UserId::generate();
+            let events = in_events(after, up_to, notices, vec![reader]);
+            assert_eq!(events.len(), parts);
+            assert_eq!(events[0].after, after);
+            assert_eq!(events[0].readers, [reader]);
+            assert_eq!(events[parts - 1].up_to, up_to);
+            for two in events.windows(2) {
+                assert_eq!(two[0].up_to, two[1].after);
+                assert!(two[1].readers.is_empty());
+            }
+            let told: usize = events.iter().map(|event| event.notices.len()).sum();
+            assert_eq!(told, count);
+        }
+    }
 }

@@ -59,10 +59,10 @@ pub async fn delete(
     }
     let user = caller.user_id();
     let mut transaction = state.database.begin().await?;
-    inbox::lock(&mut transaction, [user]).await?;
-    notices::only_own(&mut transaction, user, &ids).await?;
-    let unread = notices::delete_all(&mut transaction, user, &ids).await?;
-    inbox::settle(&mut transaction, &state.outbox, user, unread).await?;
+    let own = notices::own(&mut transaction, user, &ids).await?;
+    if notices::delete_all(&mut transaction, user, &own).await? {
+        inbox::settle(&mut transaction, &state.outbox, user).await?;
+    }
     transaction.commit().await?;
     state.outbox.wake();
     Ok(StatusCode::NO_CONTENT)

@@ -12,8 +12,8 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::only_own_name;
-use crate::notices;
 use crate::state::AppState;
+use crate::{inbox, notices};
 
 #[derive(Serialize, ToSchema)]
 pub struct Notifs {
@@ -59,9 +59,9 @@ pub async fn list(
     Path(username): Path<String>,
 ) -> Result<Json<Notifs>, Problem> {
     only_own_name(&caller, &username)?;
-    let mut connection = state.database.acquire().await?;
+    let mut snapshot = inbox::snapshot(&state.database).await?;
     let limit = i64::from(limits::PAGE_MAX);
-    let page = notices::page(&mut connection, caller.user_id(), false, None, limit).await?;
+    let page = notices::page(&mut snapshot, caller.user_id(), false, None, limit).await?;
     let notif = |notice: NoticeView| Notif {
         id: notice.id,
         content: format!("Message received from {}", notice.sender_username),

@@ -32,17 +32,13 @@ pub async fn delete(
 ) -> Result<StatusCode, Problem> {
     let user = caller.user_id();
     let mut transaction = state.database.begin().await?;
-    inbox::lock(&mut transaction, [user]).await?;
-    notices::only_own(&mut transaction, user, &[id]).await?;
-    let exists: bool = sqlx::query_scalar("select exists (select from notices where id = $1)")
-        .bind(id)
-        .fetch_one(&mut *transaction)
-        .await?;
-    if !exists {
+    let own = notices::own(&mut transaction, user, &[id]).await?;
+    if own.is_empty() {
         return Err(Problem::not_found());
     }
-    let unread = notices::delete_all(&mut transaction, user, &[id]).await?;
-    inbox::settle(&mut transaction, &state.outbox, user, unread).await?;
+    if notices::delete_all(&mut transaction, user, &own).await? {
+        inbox::settle(&mut transaction, &state.outbox, user).await?;
+    }
     transaction.commit().await?;
     state.outbox.wake();
     Ok(StatusCode::NO_CONTENT)

@@ -64,10 +64,7 @@ pub async fn list(
         .map_err(|_| Problem::from(Code::InvalidCursor))?;
     let user = caller.user_id();
     // The list and the count are of one moment.
-    let mut snapshot = state
-        .database
-        .begin_with("begin isolation level repeatable read, read only")
-        .await?;
+    let mut snapshot = inbox::snapshot(&state.database).await?;
     // One more tells whether there is a next page.
     let mut notices = notices::page(
         &mut snapshot,

@@ -66,30 +66,59 @@ pub async fn read(
 ) -> Result<StatusCode, Problem> {
     let (user, which) = (caller.user_id(), body.which()?);
     let mut transaction = state.database.begin().await?;
-    inbox::lock(&mut transaction, [user]).await?;
-    if let Which::Those(ids) = &which {
-        notices::only_own(&mut transaction, user, ids).await?;
+    let marked = match which {
+        Which::All => mark_all(&mut transaction, user).await?,
+        Which::Those(ids) => {
+            let own = notices::own(&mut transaction, user, &ids).await?;
+            mark(&mut transaction, user, &own).await?
+        }
+    };
+    if marked {
+        inbox::settle(&mut transaction, &state.outbox, user).await?;
     }
-    let marked = mark(&mut transaction, user, &which).await?;
-    inbox::settle(&mut transaction, &state.outbox, user, marked).await?;
     transaction.commit().await?;
     state.outbox.wake();
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn mark(transaction: &mut PgConnection, user: UserId, which: &Which) -> sqlx::Result<u64> {
-    let ids = match which {
-        Which::All => None,
-        Which::Those(ids) => Some(ids),
-    };
-    let marked = sqlx::query(
-        "update notices set read_at = now()
-         where user_id = $1 and read_at is null and deleted_at is null
-           and ($2::uuid[] is null or id = any($2))",
+/// Moves the marks to where the notices end now; returns whether any moved.
+async fn mark_all(transaction: &mut PgConnection, user: UserId) -> sqlx::Result<bool> {
+    let moved = sqlx::query(
+        "insert into read_marks as mark (user_id, conversation_id, up_to)
+         select $1, a.conversation_id, max(top.seq)
+         from audiences a
+         cross join lateral (
+             select seq from message_notices n where n.audience = a.audience
+             order by seq desc limit 1
+         ) top
+         where a.user_id = $1
+         group by a.conversation_id order by a.conversation_id
+         on conflict on constraint read_marks_key do update
+         set up_to = excluded.up_to, read_at = excluded.read_at
+         where mark.up_to < excluded.up_to",
     )
     .bind(user.0)
-    .bind(ids)
     .execute(transaction)
     .await?;
-    Ok(marked.rows_affected())
+    Ok(moved.rows_affected() > 0)
+}
+
+/// Notes the user's own notices as read; returns whether that is news.
+async fn mark(transaction: &mut PgConnection, user: UserId, own: &[Uuid]) -> sqlx::Result<bool> {
+    let marked = sqlx::query(
+        "insert into exceptions (user_id, audience, seq, message_id, read_at)
+         select $2, n.audience, n.seq, n.message_id, now()
+         from message_notices n
+         join audiences a on a.audience = n.audience and a.user_id = $2
+         left join read_marks mark
+             on mark.conversation_id = a.conversation_id and mark.user_id = $2
+         where n.id = any($1) and n.seq > coalesce(mark.up_to, 0)
+         order by n.audience, n.seq, n.message_id
+         on conflict on constraint exceptions_key do nothing",
+    )
+    .bind(own)
+    .bind(user.0)
+    .execute(transaction)
+    .await?;
+    Ok(marked.rows_affected() > 0)
 }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use chat_events::{Code, NotificationFrame, SessionRevoked, UserId};
+use chat_events::{Code, NoticeView, NotificationFrame, SessionRevoked, UserId};
 use chat_kit::identity::Identity;
 use chat_kit::socket::{self, End, Item, SocketArgs, Wheel};
 use chat_kit::{Problem, metrics as names};
@@ -85,14 +85,32 @@ impl Hub {
         })
     }
 
-    /// Posts a frame for every socket of the user.
-    pub fn tell(&self, user: UserId, frame: &NotificationFrame) {
-        let item = item(frame);
+    /// Posts a frame for every socket of the user; returns whether there is one.
+    pub fn tell(&self, user: UserId, item: &Item) -> bool {
         let sockets = self.sockets();
-        let own = sockets.of_user.get(&user).into_iter().flatten();
-        for mailbox in own.filter_map(|number| sockets.all.get(number)) {
+        let Some(own) = sockets.of_user.get(&user) else {
+            return false;
+        };
+        for mailbox in own.iter().filter_map(|number| sockets.all.get(number)) {
             mailbox.post(item.clone());
         }
+        true
+    }
+
+    /// Those of the users who have a socket here.
+    pub fn here(&self, users: &[UserId]) -> Vec<UserId> {
+        let sockets = self.sockets();
+        let is_here = |user: &UserId| sockets.of_user.contains_key(user);
+        users.iter().copied().filter(is_here).collect()
+    }
+
+    /// All users who have a socket here.
+    pub fn users(&self) -> Vec<UserId> {
+        self.sockets().of_user.keys().copied().collect()
+    }
+
+    pub fn users_here(&self) -> usize {
+        self.sockets().of_user.len()
     }
 
     /// Posts a frame for every socket, guests included.
@@ -165,6 +183,26 @@ impl Drop for Seat {
     }
 }
 
+/// The frame of a notice, encoded once for all receivers: only the counts differ.
+pub struct NoticeFrame {
+    /// Everything before the count.
+    begin: String,
+}
+
+impl NoticeFrame {
+    pub fn new(notice: &NoticeView) -> Self {
+        // Types of our own without maps always encode.
+        let notice = serde_json::to_string(notice).unwrap_or_default();
+        Self {
+            begin: format!(r#"{{"type":"notice","notice":{notice},"unread":"#),
+        }
+    }
+
+    pub fn with(&self, unread: i64) -> Item {
+        Item::Frame("notice", format!("{}{unread}}}", self.begin).into())
+    }
+}
+
 /// Encoded once, for any number of sockets.
 pub fn item(frame: &NotificationFrame) -> Item {
     let kind = match frame {
@@ -181,4 +219,34 @@ pub fn item(frame: &NotificationFrame) -> Item {
     // Types of our own without maps always encode.
     let text = serde_json::to_string(frame).unwrap_or_default();
     Item::Frame(kind, text.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use chat_events::{ConversationId, MessageId, NoticeView, NotificationFrame, UserId};
+    use jiff::Timestamp;
+    use uuid::Uuid;
+
+    use super::{NoticeFrame, item};
+
+    #[test]
+    fn a_notice_that_is_encoded_once_is_the_frame_that_every_receiver_expects() {
+        let notice = NoticeView {
+            id: Uuid::now_v7(),
+            conversation_id: ConversationId::generate(),
+            message_id: MessageId::generate(),
+            seq: 7,
+            sender_id: UserId::generate(),
+            sender_username: "ann".into(),
+            preview: "\"hi\"".into(),
+            created_at: Timestamp::now(),
+            read_at: None,
+        };
+        let frame = NoticeFrame::new(&notice);
+        for unread in [0, 12] {
+            let notice = notice.clone();
+            let expected = item(&NotificationFrame::Notice { notice, unread });
+            assert_eq!(frame.with(unread), expected);
+        }
+    }
 }

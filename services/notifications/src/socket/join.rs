@@ -75,14 +75,14 @@ pub async fn join(
 }
 
 async fn hello(database: &PgPool, member: Option<Member>) -> sqlx::Result<NotificationFrame> {
-    let mut connection = database.acquire().await?;
+    let mut snapshot = inbox::snapshot(database).await?;
     let unread = match member {
-        Some(member) => inbox::unread(&mut connection, member.user).await?,
+        Some(member) => inbox::unread(&mut snapshot, member.user).await?,
         None => 0,
     };
     Ok(NotificationFrame::Hello {
         user_id: member.map(|member| member.user),
         unread,
-        online: people::online(&mut connection).await?,
+        online: people::online(&mut snapshot).await?,
     })
 }

@@ -56,7 +56,11 @@ impl Stack {
     }
 
     pub async fn start_with(settings: &[(&str, &str)]) -> Self {
-        let cluster = cluster().await;
+        Self::start_on(cluster().await, settings).await
+    }
+
+    /// Also on a database that is not empty.
+    pub async fn start_on(cluster: TestCluster, settings: &[(&str, &str)]) -> Self {
         let auth = Auth::start(&cluster.name).await;
         let migrated = command(&cluster, &auth, "migrate")
             .status()
@@ -211,8 +215,8 @@ impl Stack {
     /// All rows that a request could write.
     pub async fn rows(&self) -> i64 {
         sqlx::query_scalar(
-            "select (select count(*) from notices) + (select count(*) from read_marks)
-                  + (select count(*) from people) + (select count(*) from outbox)",
+            "select (select count(*) from message_notices) + (select count(*) from exceptions)
+                  + (select count(*) from audiences) + (select count(*) from read_marks) + (select count(*) from people) + (select count(*) from outbox)",
         )
         .fetch_one(&self.database)
         .await
@@ -269,7 +273,7 @@ fn publisher(cluster: &TestCluster, stop: CancellationToken) -> Publisher {
     publisher
 }
 
-fn database(cluster: &TestCluster) -> PgPool {
+pub fn database(cluster: &TestCluster) -> PgPool {
     let env = cluster.env(Service::Notifications);
     let options = PgConnectOptions::new()
         .host(&variable(&env, "DB_HOST"))

@@ -2,6 +2,7 @@
 //! HTTP, sockets and the broker.
 
 mod bad_input;
+mod carried_over;
 mod document;
 mod earlier;
 mod harness;
