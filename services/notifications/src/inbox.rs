@@ -18,8 +18,8 @@ pub struct Count {
 
 /// What is read in it is of one moment.
 pub async fn snapshot(database: &PgPool) -> sqlx::Result<Transaction<'static, Postgres>> {
-    // Every row has an index. A plan that was made while the tables were small would
-    // read them whole until the next `analyze`.
+    // Every row is found by an index. A plan that was made while the tables were small
+    // would read them whole until the next `analyze`.
     database
         .begin_with(
             "begin isolation level repeatable read, read only; set local enable_seqscan = off",
@@ -38,20 +38,24 @@ pub async fn counts(
              coalesce((
                  select sum((
                      select count(*) from message_notices n
-                     where n.audience = a.audience and n.seq > coalesce(mark.up_to, 0)
+                     where n.audience = a.audience and n.seq > mark.up_to
                        and n.sender_id <> a.user_id
                  ) - (
                      select count(*) from exceptions e
                      where e.user_id = a.user_id and e.audience = a.audience
-                       and e.seq > coalesce(mark.up_to, 0)
+                       and e.seq > mark.up_to
                  ))
                  from audiences a
-                 left join read_marks mark
-                     on mark.conversation_id = a.conversation_id and mark.user_id = a.user_id
+                 cross join lateral (
+                     select coalesce((
+                         select m.up_to from read_marks m
+                         where m.conversation_id = a.conversation_id and m.user_id = a.user_id
+                     ), 0) as up_to
+                 ) mark
                  where a.user_id = asked.user_id
              ), 0)::bigint,
              progress.place
-         from unnest($1::uuid[]) as asked (user_id), progress",
+         from unnest($1::uuid[]) as asked (user_id), progress where progress.one",
     )
     .bind(users)
     .fetch_all(connection)
