@@ -30,10 +30,6 @@ mod throttle;
 use config::ServeArgs;
 use password::{Rules, breached};
 
-/// Half the work of the usual one, and it gives memory back after a peak.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 static MIGRATOR: Migrator = sqlx::migrate!();
 
 #[tokio::main]
