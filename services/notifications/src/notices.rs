@@ -51,21 +51,29 @@ pub async fn page(
     // Two statements, because each has its own index: the newest of each audience, or
     // what stands above each mark.
     let statement = if unread_only {
-        "select n.id, a.conversation_id, n.message_id, n.seq, n.sender_id,
-                coalesce(people.username, '') as sender_username, n.preview, n.created_at,
+        // Materialized, or the newest notices of everybody are searched for the user's.
+        "with unread as materialized (
+             select n.id, a.conversation_id, n.message_id, n.seq, n.sender_id, n.preview,
+                    n.created_at
+             from audiences a
+             cross join lateral (
+                 select coalesce((
+                     select m.up_to from read_marks m
+                     where m.conversation_id = a.conversation_id and m.user_id = a.user_id
+                 ), 0) as up_to
+             ) mark
+             join message_notices n on n.audience = a.audience and n.seq > mark.up_to
+             where a.user_id = $1 and n.sender_id <> $1 and ($2::uuid is null or n.id < $2)
+               and not exists (
+                   select from exceptions e
+                   where e.user_id = $1 and e.audience = n.audience and e.seq = n.seq
+                     and e.message_id = n.message_id
+               )
+         )
+         select unread.*, coalesce(people.username, '') as sender_username,
                 null::timestamptz as read_at
-         from audiences a
-         left join read_marks mark
-             on mark.conversation_id = a.conversation_id and mark.user_id = a.user_id
-         join message_notices n on n.audience = a.audience and n.seq > coalesce(mark.up_to, 0)
-         left join people on people.user_id = n.sender_id
-         where a.user_id = $1 and n.sender_id <> $1 and ($2::uuid is null or n.id < $2)
-           and not exists (
-               select from exceptions e
-               where e.user_id = $1 and e.audience = n.audience and e.seq = n.seq
-                 and e.message_id = n.message_id
-           )
-         order by n.id desc limit $3"
+         from unread left join people on people.user_id = unread.sender_id
+         order by unread.id desc limit $3"
     } else {
         "select n.id, a.conversation_id, n.message_id, n.seq, n.sender_id,
                 coalesce(people.username, '') as sender_username, n.preview, n.created_at,
