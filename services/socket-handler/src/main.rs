@@ -31,10 +31,6 @@ mod state;
 mod upgrade;
 mod users;
 
-/// Half the work of the usual one, and it gives memory back after a peak.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let mut out = std::io::stdout();
