@@ -228,7 +228,8 @@ where
         let goodbye = async {
             if matches!(end, End::Stopping | End::Expired) {
                 // What was taken is answered, so that it need not be sent again.
-                let answers = mem::take(&mut self.under_way).filter_map(async |answer| answer.frame);
+                let answers =
+                    mem::take(&mut self.under_way).filter_map(async |answer| answer.frame);
                 let answers: Vec<Item> = timeout(GOODBYE, answers.collect())
                     .await
                     .unwrap_or_default();
