@@ -152,26 +152,31 @@ struct Shared {
 impl Proxy {
     /// In front of a port on this machine.
     pub async fn start(upstream: u16) -> anyhow::Result<Self> {
-        Self::of(Protocol::Unknown, upstream).await
+        Self::of(Protocol::Unknown, Ipv4Addr::LOCALHOST, upstream).await
+    }
+
+    /// The same for those who reach this machine by another of its addresses.
+    pub async fn start_at(address: Ipv4Addr, upstream: u16) -> anyhow::Result<Self> {
+        Self::of(Protocol::Unknown, address, upstream).await
     }
 
     /// In front of a broker: deliveries can be doubled and shuffled as well. The
     /// tags of deliveries are counted anew for the client, and what it acknowledges
     /// is told to the broker when every copy was acknowledged.
     pub async fn amqp(upstream: u16) -> anyhow::Result<Self> {
-        Self::of(Protocol::Amqp, upstream).await
+        Self::of(Protocol::Amqp, Ipv4Addr::LOCALHOST, upstream).await
     }
 
     /// In front of a web server: frames of WebSockets can be doubled and shuffled as
     /// well.
     pub async fn websocket(upstream: u16) -> anyhow::Result<Self> {
-        Self::of(Protocol::WebSocket, upstream).await
+        Self::of(Protocol::WebSocket, Ipv4Addr::LOCALHOST, upstream).await
     }
 
-    async fn of(protocol: Protocol, upstream: u16) -> anyhow::Result<Self> {
+    async fn of(protocol: Protocol, address: Ipv4Addr, upstream: u16) -> anyhow::Result<Self> {
         // Below the ports of outgoing connections, which could take it while it is
         // refused.
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free()?));
+        let address = SocketAddr::from((address, ports::free()?));
         let shared = Arc::new(Shared {
             faults: watch::Sender::default(),
             resets: watch::Sender::default(),

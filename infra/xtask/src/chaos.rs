@@ -8,6 +8,7 @@ use chat_events::Service;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::cargo::cargo;
 use crate::steps::{self, say, timed};
 use crate::{files, packages, signals, tools};
 
@@ -144,14 +145,6 @@ async fn build() -> Result<()> {
         steps::run(cargo().args(run).args(["--example", "chaos"]))
     })
     .await
-}
-
-fn cargo() -> Command {
-    let mut cargo = Command::new("cargo");
-    cargo
-        .current_dir(files::root())
-        .env("CARGO_TARGET_DIR", files::target());
-    cargo
 }
 
 /// An empty one. Those of earlier runs stay: they may hold counter-examples.

@@ -10,6 +10,7 @@ use chat_cluster::Cluster;
 use chat_cluster::testing::shared_cluster_folder;
 use chat_images::Image;
 
+use crate::cargo::build_all;
 use crate::steps::{self, say, timed};
 use crate::{files, images, packages};
 use engine::Engine;
@@ -115,15 +116,7 @@ pub async fn start(folder: &Path) -> Result<Cluster> {
         chat_kube::node_tools().await
     })
     .await?;
-    timed("program that holds the node", async {
-        steps::run(
-            Command::new("cargo")
-                .args(["build", "--quiet", "--package", "chat-cluster", "--bins"])
-                .current_dir(files::root())
-                .env("CARGO_TARGET_DIR", files::target()),
-        )
-    })
-    .await?;
+    timed("programs of this checkout", async { build_all() }).await?;
     let supervisor = files::target().join("debug/cluster-node");
     Cluster::start(folder, &supervisor, steps::done)
 }

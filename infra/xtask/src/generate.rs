@@ -6,16 +6,12 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result};
 use chat_events::Service;
 
+use crate::cargo::build_all;
 use crate::{files, npm, steps};
 
 /// Writes every generated file; with `check`, only says which would change.
 pub fn run(check: bool) -> Result<ExitCode> {
-    steps::run(
-        Command::new("cargo")
-            .args(["build", "--quiet", "--workspace", "--bins", "--examples"])
-            .current_dir(files::root())
-            .env("CARGO_TARGET_DIR", files::target()),
-    )?;
+    build_all()?;
     let mut changed = write(from_rust()?, check)?;
     // What was just written is part of the chart.
     changed.extend(write(vec![from_the_chart()?], check)?);

@@ -7,6 +7,7 @@ use std::time::Instant;
 use anyhow::Result;
 use chat_images::{Image, PROGRAMS};
 
+use crate::cargo::{build_all, cargo};
 use crate::steps::{self, say};
 use crate::{files, npm, packages};
 
@@ -41,7 +42,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 /// The seven images of the product, of this checkout.
 pub fn build(profile: &str, version: &str) -> Result<Vec<Image>> {
     packages::install(&packages::IMAGES)?;
-    let programs = cargo(profile, &PROGRAMS)?;
+    let programs = compile(profile, &PROGRAMS)?;
     npm::install(&npm::client())?;
     steps::output(
         Command::new("npm")
@@ -60,22 +61,17 @@ pub fn build_for_tests(profile: &str) -> Result<Vec<Image>> {
 
 pub fn build_ingress(profile: &str) -> Result<Image> {
     packages::install(&packages::IMAGES)?;
-    let programs = cargo(profile, &["ingress"])?;
+    let programs = compile(profile, &["ingress"])?;
     chat_images::ingress(&programs.join("ingress"))
 }
 
 /// Builds programs, and gives the folder that they are in.
-fn cargo(profile: &str, programs: &[&str]) -> Result<PathBuf> {
-    let mut cargo = Command::new("cargo");
-    cargo.args(["build", "--profile", profile]);
-    for program in programs {
-        cargo.arg(format!("--package=chat-{program}"));
+fn compile(profile: &str, programs: &[&str]) -> Result<PathBuf> {
+    if profile == "dev" {
+        build_all()?;
+        return Ok(files::target().join("debug"));
     }
-    cargo
-        .current_dir(files::root())
-        .env("CARGO_TARGET_DIR", files::target());
-    steps::run(&mut cargo)?;
-    // The one profile whose folder has another name.
-    let folder = if profile == "dev" { "debug" } else { profile };
-    Ok(files::target().join(folder))
+    let packages = programs.iter().map(|it| format!("--package=chat-{it}"));
+    steps::run(cargo().args(["build", "--profile", profile]).args(packages))?;
+    Ok(files::target().join(profile))
 }

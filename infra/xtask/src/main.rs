@@ -1,6 +1,7 @@
 //! `cargo xtask`: the one list of commands.
 
 mod bench;
+mod cargo;
 mod chaos;
 mod cluster;
 mod demo;

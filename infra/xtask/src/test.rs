@@ -13,6 +13,7 @@ use chat_local::Stores;
 use chat_local::testing::STORES_VARIABLE;
 use clap::{CommandFactory, ValueEnum};
 
+use crate::cargo::{build_all, cargo};
 use crate::report::Report;
 use crate::steps::{self, Steps};
 use crate::{files, generate, npm, packages, readme, tools};
@@ -82,7 +83,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         wants(Part::Rust) || wants(Part::Stack) || wants(Part::Operator) || wants(Part::Matrix);
     if by_cargo || wants(Part::Browser) {
         let servers = Servers::start(args.only, &mut steps).await?;
-        steps.run("build of the services and the tests", build);
+        steps.run("build of the services and the tests", build_all);
         if by_cargo {
             let variables: Vec<_> = servers.variables().collect();
             steps.run("tests of the crates and of the stack", || {
@@ -256,10 +257,6 @@ fn check_client(steps: &mut Steps, report: &mut Report, filter: Option<&str>) {
     });
 }
 
-fn build() -> Result<()> {
-    steps::run(cargo().args(["build", "--quiet", "--workspace", "--bins", "--examples"]))
-}
-
 /// How long a run of everything gives each target hostile input, in seconds.
 const FUZZING: (&str, &str) = ("FUZZ_SECONDS", "60");
 
@@ -350,12 +347,4 @@ fn both(outcome: Result<()>, read: Result<()>) -> Result<()> {
 /// A report of an earlier run must not be taken for one of this run.
 fn forget(file: &Path) {
     let _ = std::fs::remove_file(file);
-}
-
-fn cargo() -> Command {
-    let mut command = Command::new("cargo");
-    command
-        .current_dir(files::root())
-        .env("CARGO_TARGET_DIR", files::target());
-    command
 }

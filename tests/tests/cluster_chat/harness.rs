@@ -49,13 +49,7 @@ pub async fn install(cluster: &Cluster) -> Result<String> {
     cluster
         .helm(&[&verb[..], &["chat-operator-crds", &definition], &namespace].concat())
         .await?;
-    let stores = [
-        ("postgresImage", Store::POSTGRES.image),
-        ("rabbitmqImage", Store::RABBITMQ.image),
-        ("redisImage", Store::REDIS.image),
-    ]
-    .map(|(key, image)| format!("chats.{key}={image}"))
-    .join(",");
+    let stores = store_images();
     cluster
         .helm(
             &[
@@ -66,6 +60,17 @@ pub async fn install(cluster: &Cluster) -> Result<String> {
             .concat(),
         )
         .await
+}
+
+/// What tells the chart of the operator which stores it can have here.
+pub fn store_images() -> String {
+    [
+        ("postgresImage", Store::POSTGRES.image),
+        ("rabbitmqImage", Store::RABBITMQ.image),
+        ("redisImage", Store::REDIS.image),
+    ]
+    .map(|(key, image)| format!("chats.{key}={image}"))
+    .join(",")
 }
 
 /// One chat in a namespace of its own.
@@ -456,7 +461,7 @@ fn value(secret: &Secret, key: &str) -> Option<String> {
 }
 
 /// Nobody waits for what a test leaves behind to end in order.
-async fn remove(client: &Client, name: &str) -> Result<()> {
+pub async fn remove(client: &Client, name: &str) -> Result<()> {
     let namespaces: Api<Namespace> = Api::all(client.clone());
     if namespaces.get_opt(name).await?.is_none() {
         return Ok(());

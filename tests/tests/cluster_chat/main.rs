@@ -8,6 +8,8 @@ mod harness;
 mod load;
 mod manifest;
 mod migration;
+mod outside;
+mod readme;
 mod removal;
 mod stores;
 mod upgrade;

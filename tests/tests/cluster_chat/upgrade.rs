@@ -28,11 +28,17 @@ fn long_nothing_is_lost_and_no_request_fails_while_versions_and_replicas_change(
             run.step(what, rolls, async |chat| chat.change(replicas(count)).await)
                 .await?;
         }
+        run.step("another operator", 0, async |chat| {
+            upgrade_operator(&chat.cluster, NEXT).await?;
+            chat.await_rolled_out().await
+        })
+        .await?;
         run.step("the next version", 1, async |chat| {
             chat.change(json!({"version": NEXT})).await
         })
         .await?;
-        run.step("back to the version before", 1, async |chat| {
+        run.step("both versions as before", 1, async |chat| {
+            upgrade_operator(&chat.cluster, "").await?;
             chat.change(json!({"version": ""})).await
         })
         .await?;
@@ -118,6 +124,18 @@ async fn load_next(cluster: &Cluster) -> Result<()> {
     for image in chat_images::chat(&programs_beside_tests()?, &client, NEXT)? {
         cluster.load_image(&image.archive).await?;
     }
+    Ok(())
+}
+
+async fn upgrade_operator(cluster: &Cluster, version: &str) -> Result<()> {
+    let tag = format!("image.tag={version}");
+    let verb = ["upgrade", "chat-operator", "--namespace", SYSTEM, "--wait"];
+    let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/chat-operator");
+    let chart = chart.display().to_string();
+    let values = ["--reuse-values", "--set", &tag];
+    cluster
+        .helm(&[&verb[..], &[&chart], &values].concat())
+        .await?;
     Ok(())
 }
 
