@@ -3,7 +3,7 @@
 mod engine;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use chat_cluster::Cluster;

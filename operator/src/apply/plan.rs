@@ -70,11 +70,7 @@ pub struct Turns {
 /// has old ones. So an upgrade starts one service at a time, which takes little room and
 /// leaves the machines to those who chat, and a version that does not start comes no
 /// further than its first service.
-pub fn take_turns(
-    group: &mut Vec<Desired>,
-    known: &BTreeMap<Key, Child>,
-    owner: &str,
-) -> Turns {
+pub fn take_turns(group: &mut Vec<Desired>, known: &BTreeMap<Key, Child>, owner: &str) -> Turns {
     let mut turns = Turns::default();
     let mut busy = false;
     let waiting = group.extract_if(.., |desired| {
@@ -302,16 +298,17 @@ mod tests {
     }
 
     /// Who is sent, who waits, and whether the next pass comes at once.
-    fn turns<const N: usize>(
-        parts: [(Desired, Child); N],
-    ) -> (Vec<String>, Vec<String>, bool) {
+    fn turns<const N: usize>(parts: [(Desired, Child); N]) -> (Vec<String>, Vec<String>, bool) {
         let known = parts.iter().map(|(desired, child)| {
             let key = (desired.kind.name, desired.name.clone());
             (key, child.clone())
         });
         let known = known.collect();
         let mut group = parts.map(|(desired, _)| desired).into();
-        let Turns { waiting, look_again } = take_turns(&mut group, &known, "chat");
+        let Turns {
+            waiting,
+            look_again,
+        } = take_turns(&mut group, &known, "chat");
         let sent = group.into_iter().map(|it| it.name).collect();
         (sent, waiting, look_again)
     }

@@ -304,7 +304,12 @@ mod tests {
         let mut rounds = Vec::new();
         while !waiting.is_empty() {
             let round = together(&mut waiting);
-            rounds.push(round.iter().map(|one| one.lease.partition).collect());
+            rounds.push(
+                round
+                    .iter()
+                    .map(|one| one.lease.partition)
+                    .collect::<Vec<_>>(),
+            );
         }
         assert_eq!(rounds, [vec![0], vec![1, 2], vec![3, 4]]);
     }

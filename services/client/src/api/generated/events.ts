@@ -144,6 +144,9 @@ export type Event =
     })
   | (NoticeCreated & {
       type: "notice";
+    })
+  | (Noticed & {
+      type: "noticed";
     });
 /**
  * One sign-in; made by auth, carried as `sid` in the access token.
@@ -469,7 +472,7 @@ export interface Typing {
  */
 export interface NoticeCreated {
   /**
-   * The new notice; none when notices were read or deleted.
+   * None; the release before this one told of a new notice so.
    */
   notice?: NoticeView | null;
   unread: number;
@@ -494,6 +497,40 @@ export interface NoticeView {
   sender_id: UserId;
   sender_username: string;
   seq: number;
+}
+/**
+ * What a batch of stored entries means for open sockets.
+ *
+ * This interface was referenced by `Events`'s JSON-Schema
+ * via the `definition` "Noticed".
+ */
+export interface Noticed {
+  /**
+   * Messages and reads that were handled before. Whoever heard of fewer has missed some.
+   */
+  after: number;
+  /**
+   * New ones, in the order in which they were stored.
+   */
+  notices: NoticeFor[];
+  /**
+   * Whose marks have moved, so that fewer notices may be unread.
+   */
+  readers: UserId[];
+  /**
+   * … and with these.
+   */
+  up_to: number;
+}
+/**
+ * A new notice, and those to whom it is unread.
+ *
+ * This interface was referenced by `Events`'s JSON-Schema
+ * via the `definition` "NoticeFor".
+ */
+export interface NoticeFor {
+  notice: NoticeView;
+  receivers: UserId[];
 }
 /**
  * What anybody may know of a user.
