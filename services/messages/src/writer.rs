@@ -120,23 +120,25 @@ impl Inner {
             range,
             done,
         });
-        loop {
+        let written = loop {
             tokio::select! {
                 biased;
-                outcome = &mut mine => {
-                    return outcome.unwrap_or_else(|_| {
-                        Err(HandleError::Unavailable(anyhow!("nobody wrote the batch")))
-                    });
-                }
+                written = &mut mine => break written,
                 mut session = self.session.lock() => {
                     let batches = together(&mut self.waiting());
+                    if batches.is_empty() {
+                        // Somebody has stored ours, and is about to answer.
+                        drop(session);
+                        break mine.await;
+                    }
                     let stored = self.store(&mut session, batches).await;
                     // The next ones are written while these are answered.
                     drop(session);
                     self.answer(stored).await;
                 }
             }
-        }
+        };
+        written.unwrap_or_else(|_| Err(HandleError::Unavailable(anyhow!("nobody wrote the batch"))))
     }
 
     fn waiting(&self) -> MutexGuard<'_, VecDeque<Batch>> {
