@@ -67,6 +67,8 @@ pub struct Component {
     pub status: ComponentStatus,
     /// All its pods are of the newest revision and answer.
     pub settled: bool,
+    /// Pods of an older revision that are still to be replaced.
+    pub old: i32,
     /// It changes when those before it have changed.
     pub queued: bool,
     /// Why its pods do not come, if the cluster said so.

@@ -152,6 +152,7 @@ fn component(pass: &Pass<'_>, chat: &Validated, part: Part, workload: &Workload)
             updated: count("updatedReplicas"),
             image: workload.image.clone(),
         },
+        old: count("replicas") - count("updatedReplicas"),
         queued: matches!(pass.applied, Some(Ok(it)) if it.queued.contains(&name)),
         settled: applied && count("readyReplicas") >= desired && child.is_some_and(is_rolled_out),
         failure: child.and_then(|child| failure(&name, &workload.image, child)),

@@ -28,10 +28,14 @@ fn describe(component: &Component) -> String {
     if component.queued {
         return format!("{}: is replaced when those before it are", status.name);
     }
-    format!(
+    let told = format!(
         "{}: {} of {} pods answer, {} are of the newest revision",
         status.name, status.ready, status.desired, status.updated
-    )
+    );
+    match component.old {
+        old @ 1.. => format!("{told} and {old} of an older one"),
+        _ => told,
+    }
 }
 
 /// `SocketHandlerNotReady` for `socket-handler`.

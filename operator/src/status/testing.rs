@@ -13,6 +13,7 @@ pub fn healthy() -> Observation {
             image: format!("chat-{name}:1"),
         },
         settled: true,
+        old: 0,
         queued: false,
         failure: None,
     };

@@ -14,9 +14,9 @@ fn auth(fields: Value) -> Value {
     json!({"spec": {"services": {"auth": fields}}})
 }
 
-async fn image_of_auth(place: &Place) -> Result<Value> {
-    let auth = place.api_of("Deployment")?.get("demo-auth").await?;
-    Ok(auth.data["spec"]["template"]["spec"]["containers"][0]["image"].clone())
+async fn image_of(place: &Place, deployment: &str) -> Result<Value> {
+    let deployment = place.api_of("Deployment")?.get(deployment).await?;
+    Ok(deployment.data["spec"]["template"]["spec"]["containers"][0]["image"].clone())
 }
 
 /// The Jobs of auth, by the image that they migrate to.
@@ -66,7 +66,7 @@ async fn a_migration_that_fails_leaves_the_old_pods_and_another_image_heals_it()
     place
         .becomes("demo", "Stalled", "False", "Progressing")
         .await?;
-    assert_eq!(image_of_auth(&place).await?, GOOD);
+    assert_eq!(image_of(&place, "demo-auth").await?, GOOD);
     await_until("the Job that failed is gone", PATIENCE, async || {
         let images = migrations(&place).await?;
         Ok((images.len() == 1 && images[0].0 == GOOD).then_some(()))
@@ -96,7 +96,7 @@ async fn a_migration_that_failed_is_tried_again_when_its_job_is_deleted() -> Res
     let jobs = place.api_of("Job")?;
     jobs.delete(&failed, &DeleteParams::background()).await?;
     place.ready("demo").await?;
-    assert_eq!(image_of_auth(&place).await?, IMAGE);
+    assert_eq!(image_of(&place, "demo-auth").await?, IMAGE);
     Ok(())
 }
 
@@ -134,10 +134,10 @@ async fn each_component_tells_its_pods_and_its_image_during_a_rollout() -> Resul
     let told = |ready: i32, updated: i32, image: &str| json!({"name": "socket-handler", "desired": 2, "ready": ready, "updated": updated, "image": image});
     assert_eq!(settled, told(2, 2, &image));
 
-    // One pod more than is desired, which does not get ready: the old ones stay.
+    // As many pods more as are desired, which do not get ready: the old ones stay.
     place.kubelet.breaks(SLOW);
     place.patch("demo", sockets(json!({"image": SLOW}))).await?;
-    becomes(told(2, 1, SLOW)).await?;
+    becomes(told(2, 2, SLOW)).await?;
     let waits = place
         .becomes(
             "demo",
@@ -147,7 +147,8 @@ async fn each_component_tells_its_pods_and_its_image_during_a_rollout() -> Resul
         )
         .await?;
     let message = waits["message"].as_str().unwrap_or_default();
-    let words = "socket-handler: 2 of 2 pods answer, 1 are of the newest revision";
+    let words =
+        "socket-handler: 2 of 2 pods answer, 2 are of the newest revision and 2 of an older one";
     ensure!(message.contains(words), "{message}");
 
     place
@@ -155,4 +156,34 @@ async fn each_component_tells_its_pods_and_its_image_during_a_rollout() -> Resul
         .await?;
     place.ready("demo").await?;
     becomes(told(2, 2, &image)).await
+}
+
+#[tokio::test]
+async fn a_version_whose_pods_do_not_start_comes_no_further_than_its_first_service() -> Result<()> {
+    const SLOW: &str = "chatcluster/socket-handler:slow";
+    const NEXT: &str = "chatcluster/web:next";
+    let place = Place::new().await?;
+    let _operator = place.operator()?;
+    place.apply("demo", small()).await?;
+    place.ready("demo").await?;
+    let before = image_of(&place, "demo-web").await?;
+
+    place.kubelet.breaks(SLOW);
+    let images = |sockets: &str| json!({"spec": {"services": {"socketHandler": {"image": sockets}, "web": {"image": NEXT}}}});
+    place.patch("demo", images(SLOW)).await?;
+    await_until("web waits", PATIENCE, async || {
+        let condition = place.condition("demo", "ServicesAvailable").await?;
+        let said = condition["message"].as_str().unwrap_or_default();
+        let waits = said.contains("web: is replaced when those before it are");
+        let why = said.contains("and 1 of an older one");
+        ensure!(waits && why, "{condition}");
+        Ok(Some(()))
+    })
+    .await?;
+    assert_eq!(image_of(&place, "demo-web").await?, before);
+
+    place.patch("demo", images("")).await?;
+    place.ready("demo").await?;
+    assert_eq!(image_of(&place, "demo-web").await?, NEXT);
+    Ok(())
 }
