@@ -137,19 +137,17 @@ async fn each_component_tells_its_pods_and_its_image_during_a_rollout() -> Resul
     // As many pods more as are desired, which do not get ready: the old ones stay.
     place.kubelet.breaks(SLOW);
     place.patch("demo", sockets(json!({"image": SLOW}))).await?;
-    becomes(told(2, 2, SLOW)).await?;
-    let waits = place
-        .becomes(
-            "demo",
-            "ServicesAvailable",
-            "False",
-            "SocketHandlerNotReady",
-        )
-        .await?;
-    let message = waits["message"].as_str().unwrap_or_default();
     let words =
         "socket-handler: 2 of 2 pods answer, 2 are of the newest revision and 2 of an older one";
-    ensure!(message.contains(words), "{message}");
+    await_until("the old pods are counted", PATIENCE, async || {
+        let condition = place.condition("demo", "ServicesAvailable").await?;
+        let said = condition["message"].as_str().unwrap_or_default();
+        let because = condition["reason"] == "SocketHandlerNotReady";
+        ensure!(because && said.contains(words), "{condition}");
+        Ok(Some(()))
+    })
+    .await?;
+    assert_eq!(component().await?, told(2, 2, SLOW));
 
     place
         .patch("demo", sockets(json!({"image": image})))
