@@ -24,10 +24,11 @@ fn changes(history: &History) -> HashMap<UserIx, Vec<(u64, bool)>> {
         let Some(user) = client.user else { continue };
         let sockets = sockets.entry(user).or_default();
         for connection in &client.connections {
-            let Some(opened) = connection.opened else {
+            if connection.opened.is_none() {
                 continue;
-            };
-            sockets.push((opened, 1));
+            }
+            // Others may hear of a socket before its own client has the first frame.
+            sockets.push((connection.asked, 1));
             sockets.extend(connection.closed.map(|closed| (closed, -1)));
         }
     }

@@ -128,7 +128,8 @@ impl<F: FnMut(Record)> World<F> {
             self.emit(life.line(t, 1, kind, Function::Connect));
         }
         for person in people {
-            let first = person.lives.iter().map(|life| life.stays[0].opened).min();
+            // Also before the socket's own client knows of it.
+            let first = person.lives.iter().map(|life| life.stays[0].asked).min();
             let told = first.unwrap_or_default() + self.moment();
             self.emit(Record {
                 entry: Some(Entry::Presence),
