@@ -190,7 +190,11 @@ fn probes_differ_by_what_they_are_for() -> Result<()> {
     for deployment in objects.iter().filter(|it| it["kind"] == "Deployment") {
         let container = &deployment["spec"]["template"]["spec"]["containers"][0];
         assert_eq!(container["livenessProbe"]["httpGet"]["path"], "/livez");
-        assert_eq!(container["readinessProbe"]["httpGet"]["path"], "/readyz");
+        let ready = match deployment["metadata"]["name"] == "demo-web" {
+            true => "/readyz",
+            false => "/readyz/requests",
+        };
+        assert_eq!(container["readinessProbe"]["httpGet"]["path"], ready);
         assert_eq!(container["startupProbe"]["httpGet"]["path"], "/livez");
         assert_ne!(container["startupProbe"], container["livenessProbe"]);
     }

@@ -64,6 +64,12 @@ impl Chat {
         Ok(answer.status().is_success())
     }
 
+    /// Whether Kubernetes would send it requests.
+    pub async fn takes_requests(&self, service: Service, number: usize) -> anyhow::Result<bool> {
+        let answer = self.admin(service, number, "readyz/requests").await?;
+        Ok(answer.status().is_success())
+    }
+
     pub async fn is_alive(&self, service: Service, number: usize) -> anyhow::Result<bool> {
         let answer = self.admin(service, number, "livez").await?;
         Ok(answer.status().is_success())

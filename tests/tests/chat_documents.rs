@@ -136,6 +136,8 @@ async fn not_ready_while_db_or_broker_is_missing() -> anyhow::Result<()> {
     stores.rabbitmq.stop().await?;
     for service in Service::ALL {
         await_ready(&chat, service, false).await?;
+        // It is away for every pod: none could answer better.
+        ensure!(chat.takes_requests(service, 0).await?, "{service:?}");
     }
     stores.rabbitmq.start().await?;
     for service in Service::ALL {
@@ -144,6 +146,7 @@ async fn not_ready_while_db_or_broker_is_missing() -> anyhow::Result<()> {
     stores.postgres.stop().await?;
     for service in Service::ALL.into_iter().filter(|it| it.has_database()) {
         await_ready(&chat, service, false).await?;
+        ensure!(!chat.takes_requests(service, 0).await?, "{service:?}");
     }
     stores.postgres.start().await?;
     for service in Service::ALL {

@@ -153,9 +153,9 @@ fn service_pod(chat: &Validated, service: Service, workload: &Workload) -> (PodS
             ..EnvFromSource::default()
         }]),
         ports: Some(vec![port("http", 3000), port("admin", 9000)]),
-        // Up once it listens; ready while its stores are; alive while it turns.
+        // Up once it listens; ready while it can answer something; alive while it turns.
         startup_probe: Some(probe("admin", "/livez", 1, 60)),
-        readiness_probe: Some(probe("admin", "/readyz", 5, 2)),
+        readiness_probe: Some(probe("admin", "/readyz/requests", 5, 2)),
         liveness_probe: Some(probe("admin", "/livez", 10, 6)),
         ..container(service.name(), workload)
     };

@@ -55,7 +55,7 @@ pub struct HttpArgs {
     /// Port of the public HTTP interface.
     #[arg(long, env = "PORT", default_value_t = 3000)]
     pub port: u16,
-    /// Port of /livez, /readyz and /metrics.
+    /// Port of /livez, /readyz, /readyz/requests and /metrics.
     #[arg(long, env = "ADMIN_PORT", default_value_t = 9000)]
     pub admin_port: u16,
     /// Origins that may write and open sockets, separated by commas. With an

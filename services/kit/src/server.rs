@@ -124,7 +124,7 @@ impl Process {
     /// Publishes until the last request has ended.
     pub fn publisher(&self, args: &BrokerArgs) -> Publisher {
         let name = format!("{} {} publishes", self.service.name(), self.http.pod_name);
-        let broker = Broker::new(args, name, self.readiness.part("broker.publish"));
+        let broker = Broker::new(args, name, self.readiness.part_to_start("broker.publish"));
         let (publisher, work) = Publisher::new(broker, self.finish.clone());
         self.spawn(work);
         publisher
@@ -133,7 +133,7 @@ impl Process {
     /// The connection for consumers.
     pub fn consumers(&self, args: &BrokerArgs) -> Broker {
         let name = format!("{} {} consumes", self.service.name(), self.http.pod_name);
-        Broker::new(args, name, self.readiness.part("broker.consume"))
+        Broker::new(args, name, self.readiness.part_to_start("broker.consume"))
     }
 
     /// The check of tokens, kept current from auth.
@@ -150,7 +150,10 @@ impl Process {
     /// Hears of ended sessions at once, for a service whose pods need no other event.
     pub fn follow_revocations(&self, consumers: Broker, identity: Identity) {
         let (service, pod) = (self.service, self.http.pod_name.clone());
-        let (stop, ready) = (self.stop.clone(), self.readiness.part("revocations"));
+        let (stop, ready) = (
+            self.stop.clone(),
+            self.readiness.part_to_start("revocations"),
+        );
         self.spawn(async move {
             consumers
                 .consume_pod_queue(service, &pod, &stop, |event| {
@@ -244,23 +247,26 @@ impl Process {
     fn admin_router(&self, listens: Arc<AtomicBool>) -> Router {
         let (readiness, stop) = (self.readiness.clone(), self.stop.clone());
         let prometheus = self.prometheus.clone();
+        // Whether everything is there, or enough for requests; and what is not.
+        let look = move |for_requests: bool| {
+            let mut parts = readiness.report();
+            let runs = listens.load(Ordering::Acquire) && !stop.is_cancelled();
+            parts.insert("running", runs);
+            let ready = match for_requests {
+                true => runs && readiness.takes_requests(),
+                false => parts.values().all(|ready| *ready),
+            };
+            let status = match ready {
+                true => StatusCode::OK,
+                false => StatusCode::SERVICE_UNAVAILABLE,
+            };
+            (status, Json(parts))
+        };
+        let all = look.clone();
         Router::new()
             .route("/livez", get(|| async { "ok" }))
-            .route(
-                "/readyz",
-                get(async move || {
-                    let mut parts = readiness.report();
-                    let runs = listens.load(Ordering::Acquire) && !stop.is_cancelled();
-                    parts.insert("running", runs);
-                    let ready = parts.values().all(|ready| *ready);
-                    let status = if ready {
-                        StatusCode::OK
-                    } else {
-                        StatusCode::SERVICE_UNAVAILABLE
-                    };
-                    (status, Json(parts))
-                }),
-            )
+            .route("/readyz", get(async move || all(false)))
+            .route("/readyz/requests", get(async move || look(true)))
             .route("/metrics", get(async move || prometheus.render()))
     }
 

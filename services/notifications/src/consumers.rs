@@ -48,7 +48,7 @@ pub fn start(process: &Process, broker: &Broker, state: &AppState) {
     process.spawn(fan_out.follow(
         broker.clone(),
         process.http.pod_name.clone(),
-        process.readiness.part("fan-out"),
+        process.readiness.part_to_start("fan-out"),
         process.stop.clone(),
     ));
 }

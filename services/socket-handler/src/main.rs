@@ -55,7 +55,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let presence = Presence::new(leases, &settings.http.pod_name, publisher.clone());
     let hub = Hub::new(settings.sockets);
     let wheel = Arc::new(Wheel::new(settings.sockets.heartbeat_seconds));
-    let ready = process.readiness.part("fan-out");
+    let ready = process.readiness.part_to_start("fan-out");
     let fan_out = FanOut::new(hub.clone(), identity.clone(), messages.clone(), ready);
     let (stop, pod) = (process.stop.clone(), settings.http.pod_name.clone());
 

@@ -251,15 +251,25 @@ impl ClusterChat {
     }
 
     /// Waits until this Pod is gone, and all Deployments and StatefulSets have as many
-    /// ready Pods as they should.
+    /// ready Pods as they should; of a StatefulSet, one of the same name again.
     pub async fn await_whole_without(&self, pod: &Pod) -> Result<()> {
         let name = pod.name_any();
+        let keeps_its_name = pod
+            .owner_references()
+            .iter()
+            .any(|it| it.kind == "StatefulSet");
         let whole = await_until(
             &format!("all is whole after {name}"),
             PATIENCE,
             async || {
-                let same = self.api::<Pod>().get_opt(&name).await?;
-                ensure!(same.is_none_or(|same| same.uid() != pod.uid()), "it ends");
+                // What a StatefulSet says of itself may be older than the end of the Pod.
+                match self.api::<Pod>().get_opt(&name).await? {
+                    Some(same) => {
+                        ensure!(same.uid() != pod.uid(), "it ends");
+                        ensure!(is_ready(&same), "the next {name} is not ready");
+                    }
+                    None => ensure!(!keeps_its_name, "{name} is not there again"),
+                }
                 let all = ListParams::default();
                 let deployments = self.api::<Deployment>().list(&all).await?;
                 let deployments = deployments.iter().map(|it| {
@@ -453,6 +463,15 @@ pub fn condition<'a>(chat: &'a Value, kind: &str) -> &'a Value {
     conditions
         .find(|it| it["type"] == kind)
         .unwrap_or(&Value::Null)
+}
+
+fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod
+        .status
+        .iter()
+        .flat_map(|it| it.conditions.iter().flatten());
+    let mut ready = conditions.filter(|it| it.type_ == "Ready");
+    ready.any(|it| it.status == "True")
 }
 
 fn value(secret: &Secret, key: &str) -> Option<String> {
