@@ -32,6 +32,8 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// An open socket on which the server speaks frames of type `F`.
 pub struct Socket<F> {
     stream: WebSocketStream<TcpStream>,
+    /// The close code that the server said.
+    code: Option<u16>,
     frames: PhantomData<fn() -> F>,
 }
 
@@ -198,6 +200,7 @@ impl<F: DeserializeOwned + std::fmt::Debug> Socket<F> {
         match opened {
             Ok((stream, _)) => Ok(Self {
                 stream,
+                code: None,
                 frames: PhantomData,
             }),
             Err(tungstenite::Error::Http(response)) => {
@@ -225,29 +228,29 @@ impl<F: DeserializeOwned + std::fmt::Debug> Socket<F> {
         self.send_message(Message::Frame(frame)).await
     }
 
-    /// The next frame or the end.
+    /// The next frame or the end. Nothing is lost when it is dropped.
     pub async fn next(&mut self, limit: Duration) -> anyhow::Result<Incoming<F>> {
         self.next_until(Instant::now() + limit).await
     }
 
     async fn next_until(&mut self, deadline: Instant) -> anyhow::Result<Incoming<F>> {
         loop {
-            let message = timeout_at(deadline, self.stream.next())
-                .await
-                .context("the socket was silent")?;
+            let message = match timeout_at(deadline, self.stream.next()).await {
+                Ok(message) => message,
+                // The other side may be gone without its end of the handshake.
+                Err(_) if self.code.is_some() => return Ok(Incoming::Closed(self.code)),
+                Err(_) => bail!("the socket was silent"),
+            };
             match message {
                 Some(Ok(Message::Text(text))) => {
                     let frame = serde_json::from_str(&text)
                         .with_context(|| format!("not a frame: {text}"))?;
                     return Ok(Incoming::Frame(frame));
                 }
-                Some(Ok(Message::Close(close))) => {
-                    // Completes the closing handshake; the other side may be gone already.
-                    let _ = timeout_at(deadline, self.stream.next()).await;
-                    return Ok(Incoming::Closed(close.map(|close| close.code.into())));
-                }
+                // What follows completes the closing handshake.
+                Some(Ok(Message::Close(close))) => self.code = close.map(|it| it.code.into()),
                 Some(Ok(_)) => {}
-                Some(Err(_)) | None => return Ok(Incoming::Closed(None)),
+                Some(Err(_)) | None => return Ok(Incoming::Closed(self.code)),
             }
         }
     }
@@ -298,6 +301,11 @@ impl<F: DeserializeOwned + std::fmt::Debug> Socket<F> {
                 return Ok(code);
             }
         }
+    }
+
+    /// What the server has said to end it.
+    pub fn code(&self) -> Option<u16> {
+        self.code
     }
 
     pub async fn close(mut self) -> anyhow::Result<()> {

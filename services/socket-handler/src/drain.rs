@@ -11,8 +11,9 @@ use tokio_util::sync::CancellationToken;
 use crate::frame::item;
 use crate::hub::Hub;
 
-/// Each socket adds this to the time over which all move …
-const EACH: Duration = Duration::from_millis(5);
+/// Each socket adds this to the time over which all move: the others have to take them
+/// beside their own work …
+const EACH: Duration = Duration::from_millis(20);
 /// … but for no less than this …
 const SHORTEST: Duration = Duration::from_millis(500);
 /// … and no more than this share of the time that the process has in all.

@@ -2,6 +2,7 @@
 //! program behind `cargo xtask bench`. Every run is one line of JSON in the cache
 //! folder; `report` writes `docs/performance.md` from them. The method stands there.
 
+mod crowd;
 mod day;
 mod direct;
 mod floor;
@@ -59,6 +60,9 @@ enum What {
     /// A bare server of a floor.
     #[command(hide = true)]
     Serve { which: serve::Which },
+    /// Sockets at rest, as the input says.
+    #[command(hide = true)]
+    Crowd,
 }
 
 #[tokio::main]
@@ -77,5 +81,6 @@ async fn main() -> anyhow::Result<()> {
         What::Peers(args) => Box::pin(peers::run(&args)).await,
         What::Report(args) => report::run(&args),
         What::Serve { which } => serve::run(which).await,
+        What::Crowd => Box::pin(crowd::run()).await,
     }
 }

@@ -5,6 +5,7 @@
 
 mod direct;
 mod ejabberd;
+mod idle;
 mod nats;
 mod rooms;
 mod xmpp;
@@ -28,9 +29,9 @@ const MARK: &[u8] = b"~end~";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Which {
-    /// `room`
+    /// `room` and `idle`
     Nats,
-    /// `direct`, with its archive in the same PostgreSQL
+    /// `direct`, `room` and `idle`, with its archive in the same PostgreSQL
     Ejabberd,
 }
 
@@ -46,9 +47,22 @@ pub struct Args {
     /// Of the room.
     #[arg(long, default_value_t = 1_000)]
     members: usize,
+    /// At rest.
+    #[arg(long, default_value_t = 2_000)]
+    sockets: usize,
     /// Messages of each of 32 pairs that nobody has heard yet.
     #[arg(long, default_value_t = 8)]
     outstanding: u32,
+    /// One kind of work alone.
+    #[arg(long)]
+    only: Option<Work>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Work {
+    Direct,
+    Room,
+    Idle,
 }
 
 impl Args {
@@ -71,9 +85,17 @@ pub struct Peer {
 pub async fn run(args: &Args) -> anyhow::Result<()> {
     ensure!(args.rounds > 0 && args.members > 1, "more than nothing");
     for which in &args.peers {
-        match which {
-            Which::Nats => Box::pin(rooms::run(args)).await?,
-            Which::Ejabberd => Box::pin(direct::run(args)).await?,
+        for work in [Work::Direct, Work::Room, Work::Idle] {
+            if args.only.is_some_and(|only| only != work) {
+                continue;
+            }
+            match (work, which) {
+                // It has nothing that could be compared with it.
+                (Work::Direct, Which::Nats) => {}
+                (Work::Direct, Which::Ejabberd) => Box::pin(direct::run(args)).await?,
+                (Work::Room, which) => Box::pin(rooms::run(args, *which)).await?,
+                (Work::Idle, which) => Box::pin(idle::run(args, *which)).await?,
+            }
         }
     }
     Ok(())

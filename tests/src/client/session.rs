@@ -1,12 +1,13 @@
 //! The task of a client: connect, catch up, send what waits, and again.
 
 use std::collections::HashMap;
+use std::future::pending;
 use std::time::Duration;
 
 use anyhow::Context;
 use chat_events::{ClientFrame, ClientId, ConversationId, LogEvent, ServerFrame, close};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::recording::Recording;
@@ -18,6 +19,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// What was not answered is said again after this.
 const AGAIN: Duration = Duration::from_secs(10);
+/// The server closes at the moment that it named, or this much later the client goes.
+const CLOSES: Duration = Duration::from_secs(1);
 /// An error that is not final.
 const AFTER_ERROR: Duration = Duration::from_secs(1);
 
@@ -121,6 +124,7 @@ async fn session(
         Incoming::Closed(code) => return Ok(code),
     };
     let mut heard = Instant::now();
+    let mut leaves = None;
     loop {
         state.send_if_modified(|state| state.end_typing(Instant::now()));
         recording.shows(&state.borrow());
@@ -134,21 +138,28 @@ async fn session(
         }
         for frame in &frames {
             recording.says(frame);
-            socket.send(frame).await?;
+            let sent = socket.send(frame).await;
+            if socket.code().is_some() {
+                return Ok(socket.code());
+            }
+            sent?;
         }
         tokio::select! {
             () = stop.cancelled() => {
                 socket.close().await?;
                 return Ok(None);
             }
+            () = at(leaves) => {
+                socket.close().await?;
+                return Ok(Some(close::GOING_AWAY));
+            }
             changed = changes.changed() => changed?,
             () = sleep(AFTER_ERROR) => anyhow::ensure!(heard.elapsed() < silence, "the server is silent"),
             incoming = socket.next(silence) => match incoming? {
                 Incoming::Closed(code) => return Ok(code),
                 Incoming::Frame(ServerFrame::GoingAway { delay_ms }) => {
-                    sleep(Duration::from_millis(delay_ms)).await;
-                    socket.close().await?;
-                    return Ok(Some(close::GOING_AWAY));
+                    heard = Instant::now();
+                    leaves = Some(heard + Duration::from_millis(delay_ms) + CLOSES);
                 }
                 Incoming::Frame(frame) => {
                     heard = Instant::now();
@@ -165,6 +176,13 @@ async fn session(
                 }
             },
         }
+    }
+}
+
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => pending().await,
     }
 }
 

@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 use chat_events::{ConversationId, UserId, limits};
 use futures::future::try_join_all;
 use hdrhistogram::Histogram;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::pace::{self, Due};
 use super::people::Cast;
@@ -19,6 +20,8 @@ use crate::history::Recorder;
 /// Of each of the two.
 const SHARE: u32 = limits::FRAMES_PER_WINDOW - 10;
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How often those that rest are looked after; a ping comes every 20 s.
+const SKIM: Duration = Duration::from_secs(10);
 /// How many sockets open at the same time.
 const AT_ONCE: usize = 64;
 
@@ -122,6 +125,7 @@ pub async fn run(recorder: &Recorder, pairs: Vec<Pair>, plan: &Plan) -> anyhow::
             .map(Some)
             .collect(),
     };
+    let skimmer = AbortOnDropHandle::new(tokio::spawn(skim(rested.clone())));
     let began = Instant::now();
     let players = dues.into_iter().map(|due| {
         let player = Player {
@@ -138,6 +142,7 @@ pub async fn run(recorder: &Recorder, pairs: Vec<Pair>, plan: &Plan) -> anyhow::
     for played in try_join_all(players).await? {
         ran.add(played?)?;
     }
+    drop(skimmer);
     let unused = std::mem::take(&mut *lock(&rested));
     ran.tapes.extend(unused.into_iter().flat_map(Pair::tapes));
     Ok(Ran {
@@ -148,6 +153,18 @@ pub async fn run(recorder: &Recorder, pairs: Vec<Pair>, plan: &Plan) -> anyhow::
         ran_out: ran.ran_out,
         tapes: ran.tapes,
     })
+}
+
+/// The server closes a socket that does not answer.
+async fn skim(rested: Arc<Mutex<Vec<Pair>>>) {
+    let mut turns = tokio::time::interval(SKIM);
+    loop {
+        turns.tick().await;
+        for end in lock(&rested).iter_mut().flat_map(|pair| &mut pair.ends) {
+            // Whoever takes the pair next is told.
+            let _ = end.socket.skim();
+        }
+    }
 }
 
 fn lock(pairs: &Mutex<Vec<Pair>>) -> std::sync::MutexGuard<'_, Vec<Pair>> {

@@ -45,6 +45,24 @@ pub struct Door {
 }
 
 impl Door {
+    /// As another process knows it; `before` sockets were opened there already.
+    pub fn at(to: SocketAddr, origin: String, before: u32) -> Self {
+        Self {
+            to,
+            path: socket::CHAT,
+            origin,
+            opened: Arc::new(AtomicU32::new(before)),
+        }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.to
+    }
+
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
     /// The first frame waits in the socket.
     ///
     /// # Errors

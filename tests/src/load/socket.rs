@@ -142,6 +142,24 @@ impl RawSocket {
         }
     }
 
+    /// Answers the pings that have come, and drops what else has; does not wait.
+    ///
+    /// # Errors
+    /// When the connection has ended.
+    pub fn skim(&mut self) -> anyhow::Result<()> {
+        loop {
+            self.buffer.reserve(READ);
+            match self.stream.try_read_buf(&mut self.buffer) {
+                Ok(0) => bail!("the connection has ended"),
+                Ok(_) => while self.take()?.is_some() {},
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.rest();
+        Ok(())
+    }
+
     /// Gives back the memory of what was read, before a long rest.
     pub fn rest(&mut self) {
         if self.buffer.is_empty() {

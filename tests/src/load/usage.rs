@@ -15,7 +15,11 @@ const TICK: f64 = 10_000.0;
 
 /// Named processes, each with its children.
 #[derive(Clone, Debug, Default)]
-pub struct Parts(Vec<(String, i32)>);
+pub struct Parts {
+    servers: Vec<(String, i32)>,
+    /// What makes the load beside this process.
+    helpers: Vec<i32>,
+}
 
 /// What everything had used until a moment, in microseconds.
 #[derive(Clone, Debug)]
@@ -32,7 +36,7 @@ pub struct Spent {
     pub seconds: f64,
     /// Microseconds of each part; pods of one service are one part.
     pub parts: BTreeMap<String, f64>,
-    /// Microseconds of this process.
+    /// Microseconds of this process and its helpers.
     pub own: f64,
     /// Microseconds of everybody else on the machine.
     pub foreign: f64,
@@ -78,7 +82,12 @@ impl Parts {
     }
 
     pub fn add(&mut self, name: &str, pid: i32) {
-        self.0.push((name.to_owned(), pid));
+        self.servers.push((name.to_owned(), pid));
+    }
+
+    /// A process whose work is counted as this one's.
+    pub fn add_helper(&mut self, pid: i32) {
+        self.helpers.push(pid);
     }
 
     /// # Errors
@@ -86,15 +95,16 @@ impl Parts {
     pub fn read(&self) -> anyhow::Result<Reading> {
         let all = processes()?;
         let mut parts = BTreeMap::new();
-        for (name, root) in &self.0 {
+        for (name, root) in &self.servers {
             anyhow::ensure!(all.contains_key(root), "{name} has ended");
             *parts.entry(name.clone()).or_default() += tree(&all, *root);
         }
-        let own = all.get(&std::process::id().cast_signed());
+        let own = [std::process::id().cast_signed()];
+        let own = own.iter().chain(&self.helpers);
         Ok(Reading {
             at: Instant::now(),
             parts,
-            own: own.map_or(0.0, |own| own.alone),
+            own: own.filter_map(|pid| Some(all.get(pid)?.alone)).sum(),
             busy: busy()?,
         })
     }
@@ -105,7 +115,7 @@ impl Parts {
     /// When a part has ended.
     pub fn memory(&self) -> anyhow::Result<BTreeMap<String, u64>> {
         let mut parts = BTreeMap::new();
-        for (name, pid) in &self.0 {
+        for (name, pid) in &self.servers {
             *parts.entry(name.clone()).or_default() += resident(*pid)?;
         }
         Ok(parts)
@@ -138,7 +148,7 @@ impl Reading {
 }
 
 impl Spent {
-    /// Of all processors, what this process used.
+    /// Of all processors, what makes the load used.
     pub fn load_share(&self) -> f64 {
         self.own / self.available
     }

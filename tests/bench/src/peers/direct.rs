@@ -80,9 +80,7 @@ pub async fn run(args: &Args) -> anyhow::Result<()> {
 async fn talk(peer: &Peer, stage: &Stage, variant: &str, args: &Args) -> anyhow::Result<Run> {
     let users: Vec<String> = (0..2 * ACTIVE).map(ejabberd::user).collect();
     let opened = try_join_all(users.iter().map(|user| Xmpp::sign_in(peer.port, user))).await?;
-    let mut parts = peer.parts.clone();
-    let postgres = stage.stores.postgres.pid().await;
-    parts.add("postgresql", postgres.context("PostgreSQL does not run")?);
+    let parts = ejabberd::parts(peer, &stage.stores).await?;
     let mut opened = opened.into_iter();
     let mut pairs = Vec::new();
     while let (Some(one), Some(two)) = (opened.next(), opened.next()) {
@@ -126,9 +124,9 @@ async fn write(
             return Ok(times);
         }
         let heard = tokio::select! {
-            heard = two.hear() => heard?,
+            heard = two.ear.hear() => heard?,
             // Its own errors would come here.
-            heard = one.hear() => {
+            heard = one.ear.hear() => {
                 ensure!(heard? == 0, "the writer heard a message");
                 continue;
             }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use chat_e2e::await_until;
+use chat_e2e::load::usage::Parts;
 use chat_local::process::Program;
 use chat_local::{ADMIN, Stores, ports, programs};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
@@ -14,10 +15,13 @@ use tokio::process::Command;
 use super::{Peer, cache, folder, start as start_peer};
 
 pub const HOST: &str = "localhost";
+pub const ROOMS: &str = "conference.localhost";
 pub const PASSWORD: &str = "correct horse";
 const DATABASE: &str = "ejabberd";
-const DIFFERS: &str = "it writes two rows for a message, has no broker, numbers nothing, and \
+const DIFFERS: &str = "it writes two rows for a message from one to one and one for a message to a room, has no broker, numbers nothing, and \
     does not say when a message is stored";
+/// Most of a room. Nobody is told who comes and goes, as by ours.
+const MEMBERS: usize = 20_000;
 /// Beside Erlang itself, which RabbitMQ brings.
 const PACKAGES: [&str; 26] = [
     "ejabberd",
@@ -66,7 +70,10 @@ pub async fn start(stores: &Stores, users: usize) -> anyhow::Result<Peer> {
          sql_type: pgsql\nsql_server: \"127.0.0.1\"\nsql_port: {}\n\
          sql_database: \"{DATABASE}\"\nsql_username: \"{ADMIN}\"\nsql_password: \"{}\"\n\
          default_db: sql\nauth_method: [sql]\nauth_password_format: plain\n\
-         modules:\n  mod_mam:\n    default: always\n    db_type: sql\n",
+         modules:\n  mod_mam:\n    default: always\n    db_type: sql\n  mod_muc:\n    \
+             host: {ROOMS}\n    db_type: sql\n    max_users: {MEMBERS}\n    \
+             default_room_options:\n      persistent: true\n      mam: true\n      \
+             max_users: {MEMBERS}\n      presence_broadcast: []\n",
         handle.postgres_port, handle.password
     );
     let file = folder.join("ejabberd.yml");
@@ -94,6 +101,14 @@ pub async fn start(stores: &Stores, users: usize) -> anyhow::Result<Peer> {
         .arg("-s")
         .arg("ejabberd");
     start_peer("ejabberd", DIFFERS, port, program).await
+}
+
+/// Its processes, and PostgreSQL.
+pub async fn parts(peer: &Peer, stores: &Stores) -> anyhow::Result<Parts> {
+    let mut parts = peer.parts.clone();
+    let postgres = stores.postgres.pid().await;
+    parts.add("postgresql", postgres.context("PostgreSQL does not run")?);
+    Ok(parts)
 }
 
 /// Packages are downloaded as an ordinary `apt-get download`, and not installed.

@@ -1,33 +1,136 @@
-//! Rooms in lock step: the NATS server, and ours.
+//! Rooms in lock step: the NATS server or ejabberd with its archive, and ours.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use chat_e2e::load::room::{self, gather};
+use chat_e2e::load::socket::{RawSender, RawSocket};
 use chat_e2e::load::tape::await_notices;
+use chat_e2e::load::usage::Parts;
 use chat_e2e::load::{Cast, judge, latencies};
+use futures::future::try_join_all;
 use hdrhistogram::Histogram;
+use tokio::io::AsyncWriteExt;
+use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::{Args, Peer, Round, TEXT, body, marks, nats, paired};
+use super::xmpp::{self, Xmpp};
+use super::{Args, Peer, Round, TEXT, Which, body, ejabberd, marks, nats, paired};
 use crate::floor;
 use crate::record::{Latency, Run};
 use crate::stage::Stage;
 
 const PATIENCE: Duration = Duration::from_secs(20);
+const AT_ONCE: usize = 32;
 
-pub async fn run(args: &Args) -> anyhow::Result<()> {
+/// Somebody else's room: all who hear in it, and one who says something.
+struct Room {
+    ears: Vec<Ear>,
+    mouth: Mouth,
+    message: Vec<u8>,
+    parts: Parts,
+}
+
+enum Ear {
+    Nats(RawSocket),
+    Ejabberd(xmpp::Ear),
+}
+
+enum Mouth {
+    Nats(RawSender),
+    Ejabberd(OwnedWriteHalf),
+}
+
+impl Ear {
+    /// How many messages came with the next bytes.
+    async fn hear(&mut self) -> anyhow::Result<usize> {
+        match self {
+            Self::Nats(socket) => Ok(marks(&socket.next().await?)),
+            Self::Ejabberd(ear) => ear.hear().await,
+        }
+    }
+}
+
+impl Mouth {
+    async fn say(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
+        match self {
+            Self::Nats(socket) => socket.write(bytes).await?,
+            Self::Ejabberd(stream) => stream.write_all(bytes).await?,
+        }
+        Ok(())
+    }
+}
+
+impl Room {
+    async fn of_nats(peer: &Peer, members: usize) -> anyhow::Result<Self> {
+        let mut ears = Vec::new();
+        for _ in 0..members {
+            ears.push(Ear::Nats(nats::member(peer).await?));
+        }
+        Ok(Self {
+            ears,
+            mouth: Mouth::Nats(nats::writer(peer).await?.sender()),
+            message: nats::message(&body()),
+            parts: peer.parts.clone(),
+        })
+    }
+
+    /// The writer is one of the members.
+    async fn of_ejabberd(
+        peer: &Peer,
+        stage: &Stage,
+        name: &str,
+        members: usize,
+    ) -> anyhow::Result<Self> {
+        let users: Vec<String> = (0..members).map(ejabberd::user).collect();
+        let (mut ears, mut mouth) = (Vec::new(), None);
+        for some in users.chunks(AT_ONCE) {
+            let join = async |user: &String| {
+                let mut member = Xmpp::sign_in(peer.port, user).await?;
+                member.join(name).await?;
+                anyhow::Ok(member)
+            };
+            for member in try_join_all(some.iter().map(join)).await? {
+                let (ear, its_mouth) = member.split();
+                ears.push(Ear::Ejabberd(ear));
+                match mouth {
+                    None => mouth = Some(its_mouth),
+                    // Says nothing, and stays.
+                    Some(_) => its_mouth.forget(),
+                }
+            }
+        }
+        Ok(Self {
+            ears,
+            mouth: Mouth::Ejabberd(mouth.context("an empty room")?),
+            message: Xmpp::message_to_room(name),
+            parts: ejabberd::parts(peer, &stage.stores).await?,
+        })
+    }
+}
+
+pub async fn run(args: &Args, which: Which) -> anyhow::Result<()> {
     let stage = Stage::start(1).await?;
     let cast = Cast::new(&stage.chat).await?;
-    let peer = nats::start().await?;
+    let peer = match which {
+        Which::Nats => nats::start().await?,
+        Which::Ejabberd => ejabberd::start(&stage.stores, args.members).await?,
+    };
     let (mut notices, mut tapes, mut runs, mut rounds) = (0, Vec::new(), Vec::new(), Vec::new());
     let what = format!("room of {}", args.members);
     for round in 1..=args.rounds {
         eprintln!("{} {round} of {}", peer.name, args.rounds);
         let variant = format!("{what}, round {round} with {}", peer.name);
         let floor = floor::fan_out().await?;
-        let mut theirs = lock_step(&peer, &variant, args).await?;
+        let room = match which {
+            Which::Nats => Room::of_nats(&peer, args.members).await?,
+            Which::Ejabberd => {
+                let name = format!("room{round}");
+                Room::of_ejabberd(&peer, &stage, &name, args.members).await?
+            }
+        };
+        let mut theirs = lock_step(&peer, room, &variant, args).await?;
         let between = floor::fan_out().await?;
         let plan = room::Plan {
             rate: None,
@@ -70,20 +173,24 @@ pub async fn run(args: &Args) -> anyhow::Result<()> {
     pairs.save()
 }
 
-async fn lock_step(peer: &Peer, variant: &str, args: &Args) -> anyhow::Result<Run> {
+async fn lock_step(peer: &Peer, room: Room, variant: &str, args: &Args) -> anyhow::Result<Run> {
     let mut run = Run::new("peers", variant, "delivery")?;
     run.system = peer.name.to_owned();
     run.notes.push(peer.differs.to_owned());
-    let members = args.members;
+    let Room {
+        ears,
+        mut mouth,
+        message,
+        parts,
+    } = room;
+    let members = ears.len();
     let mut listeners = JoinSet::new();
     let (heard, mut hear) = mpsc::unbounded_channel::<()>();
-    for _ in 0..members {
-        let mut socket = nats::member(peer).await?;
+    for mut ear in ears {
         let heard = heard.clone();
         listeners.spawn(async move {
             loop {
-                let frame = socket.next().await?;
-                for _ in 0..marks(&frame) {
+                for _ in 0..ear.hear().await? {
                     heard.send(())?;
                 }
             }
@@ -91,14 +198,12 @@ async fn lock_step(peer: &Peer, variant: &str, args: &Args) -> anyhow::Result<Ru
             anyhow::Ok(())
         });
     }
-    let writer = nats::writer(peer).await?;
-    let message = nats::message(&body());
     let (mut last, mut deliveries): (Histogram<u64>, u64) = (latencies(), 0);
-    let before = peer.parts.read()?;
+    let before = parts.read()?;
     let (began, until) = (Instant::now(), Instant::now() + args.length());
     while Instant::now() < until {
         let meant = Instant::now();
-        writer.sender().write(&message).await?;
+        mouth.say(&message).await?;
         for _ in 0..members {
             tokio::select! {
                 heard = hear.recv() => heard.context("nobody listens")?,
@@ -110,7 +215,7 @@ async fn lock_step(peer: &Peer, variant: &str, args: &Args) -> anyhow::Result<Ru
         deliveries += members as u64;
     }
     let seconds = began.elapsed().as_secs_f64();
-    let spent = before.until(&peer.parts.read()?);
+    let spent = before.until(&parts.read()?);
     run.spent(&spent, deliveries as f64, seconds);
     run.latency.insert("last member".into(), Latency::of(&last));
     Ok(run)
