@@ -127,7 +127,7 @@ mod tests {
         assert!(readiness.takes_requests());
         broker.set(false);
         assert!(readiness.takes_requests());
-        assert_eq!(readiness.report()["broker"], false);
+        assert!(!readiness.report()["broker"]);
         database.set(false);
         assert!(!readiness.takes_requests());
     }
