@@ -22,13 +22,16 @@ use chat_kit::trace;
 use futures::FutureExt;
 use sqlx::Connection;
 use tokio::sync::{Mutex, oneshot};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use self::sequence::Outcome;
 use crate::partitions::Lease;
 
 /// Events in one transaction; what came beyond that goes into the next ones.
 const TRANSACTION: usize = 256;
+/// Transactions begin so far apart: what comes meanwhile costs little in the next one, and
+/// much in one of its own. At rest nothing waits.
+const APART: Duration = Duration::from_millis(5);
 /// Longer without a confirm, and the batch is done again.
 const CONFIRM: Duration = Duration::from_secs(10);
 
@@ -42,7 +45,13 @@ struct Inner {
     pod: String,
     waiting: std::sync::Mutex<VecDeque<Batch>>,
     /// Whoever has it writes for all who wait.
-    session: Mutex<Session>,
+    turn: Mutex<Turn>,
+}
+
+struct Turn {
+    session: Session,
+    /// No transaction begins before.
+    next: Instant,
 }
 
 /// Events of one partition, in their order.
@@ -71,7 +80,10 @@ impl Writer {
                 publisher,
                 pod,
                 waiting: std::sync::Mutex::default(),
-                session: Mutex::new(Session::new(args, &store::SETTINGS)),
+                turn: Mutex::new(Turn {
+                    session: Session::new(args, &store::SETTINGS),
+                    next: Instant::now(),
+                }),
             }),
         }
     }
@@ -124,16 +136,18 @@ impl Inner {
             tokio::select! {
                 biased;
                 written = &mut mine => break written,
-                mut session = self.session.lock() => {
-                    let batches = together(&mut self.waiting());
-                    if batches.is_empty() {
+                mut turn = self.turn.lock() => {
+                    if self.waiting().is_empty() {
                         // Somebody has stored ours, and is about to answer.
-                        drop(session);
+                        drop(turn);
                         break mine.await;
                     }
-                    let stored = self.store(&mut session, batches).await;
+                    sleep_until(turn.next).await;
+                    turn.next = Instant::now() + APART;
+                    let batches = together(&mut self.waiting());
+                    let stored = self.store(&mut turn.session, batches).await;
                     // The next ones are written while these are answered.
-                    drop(session);
+                    drop(turn);
                     self.answer(stored).await;
                 }
             }

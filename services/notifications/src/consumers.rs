@@ -6,10 +6,12 @@ mod stored;
 mod telling;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chat_events::{Service, topology};
 use chat_kit::broker::Broker;
 use chat_kit::server::Process;
+use tokio::time::{Instant, sleep_until};
 
 use self::fan_out::FanOut;
 use self::telling::Telling;
@@ -17,6 +19,9 @@ use crate::state::AppState;
 
 /// Deliveries in one transaction; each carries up to 64 events.
 const BATCH: usize = 32;
+/// Batches of messages begin so far apart: what comes meanwhile costs little in the next
+/// one, and much in one of its own. At rest nothing waits.
+const APART: Duration = Duration::from_millis(25);
 
 /// Starts all of them; they end with the process.
 pub fn start(process: &Process, broker: &Broker, state: &AppState) {
@@ -32,7 +37,10 @@ pub fn start(process: &Process, broker: &Broker, state: &AppState) {
                     let state = state.clone();
                     async move {
                         if messages {
-                            stored::handle(&state, &events).await
+                            let next = Instant::now() + APART;
+                            let handled = stored::handle(&state, &events).await;
+                            sleep_until(next).await;
+                            handled
                         } else {
                             people::handle(&state, &events).await
                         }

@@ -12,6 +12,7 @@ use crate::record::{self, Run};
 
 const METHOD: &str = include_str!("method.md");
 const GOALS: &str = include_str!("goals.md");
+const STEPS: &str = include_str!("steps.md");
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -44,6 +45,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     };
     let paper = paper::section(of("idle", ""), of("direct", "8 outstanding"));
     page.push_str(&paper.unwrap_or_default());
+    page.push_str(STEPS);
     page.push_str(GOALS);
     let file = args.docs.join("performance.md");
     fs::write(&file, page)?;

@@ -21,6 +21,9 @@ use crate::metrics as names;
 use crate::planted::{self, Bug};
 
 const LOOK: Duration = Duration::from_secs(1);
+/// Lanes set out so far apart: what comes meanwhile costs the broker little in the next
+/// message, and much in one of its own. At rest nothing waits.
+const APART: Duration = Duration::from_millis(5);
 /// A queue that is slower than this is waited for by its own lane only.
 const TOGETHER: Duration = Duration::from_millis(10);
 /// An event that no queue takes is tried this often before its publisher is told.
@@ -84,15 +87,16 @@ impl Worker {
         let mut confirms: FuturesUnordered<Confirm> = FuturesUnordered::new();
         let mut arrived = Vec::with_capacity(limits::BATCH_EVENTS);
         let mut look = tokio::time::interval(LOOK);
-        let mut apart = Instant::now();
+        let mut set_out = Instant::now();
         loop {
-            if (confirms.is_empty() || apart <= Instant::now())
+            if Instant::now() >= next_after(set_out, &confirms)
                 && self.send(channel, &mut confirms)?
             {
-                apart = Instant::now() + TOGETHER;
+                set_out = Instant::now();
             }
             let waiting: usize = self.lanes.values().map(Waiting::len).sum();
             let free = self.lanes.values().any(|lane| lane.sent.is_empty());
+            let again = next_after(set_out, &confirms);
             metrics::gauge!(names::PUBLISH_QUEUE).set(waiting as f64);
             if stop.is_cancelled() && waiting == 0 {
                 return Ok(());
@@ -110,7 +114,7 @@ impl Worker {
                         self.lanes.entry(lane).or_default().queue.push_back(outgoing);
                     }
                 }
-                () = sleep_until(apart), if free => {}
+                () = sleep_until(again), if free => {}
                 () = stop.cancelled(), if waiting == 0 => {}
                 // With nothing to send, nothing else would notice a lost broker.
                 _ = look.tick() => anyhow::ensure!(channel.status().connected(), "the connection is lost"),
@@ -183,6 +187,14 @@ impl Worker {
             }
         }
         Ok(())
+    }
+}
+
+/// When lanes that are free may set out again.
+fn next_after(set_out: Instant, under_way: &FuturesUnordered<Confirm>) -> Instant {
+    match under_way.is_empty() {
+        true => set_out + APART,
+        false => set_out + TOGETHER,
     }
 }
 
