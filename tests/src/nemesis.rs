@@ -1,8 +1,10 @@
 //! Breaks one component of a running chat after the other, as a schedule says, and
-//! gives each back: servers and pods are killed, frozen and restarted.
+//! gives each back: servers and pods are killed, frozen and restarted, the ways to the
+//! servers are slow, deaf, mute, reset and cut, and the broker repeats and refuses.
 
 mod schedule;
 mod striker;
+mod ways;
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,9 +16,9 @@ use serde::{Deserialize, Serialize};
 
 pub use schedule::{read, schedule, write};
 pub use striker::{Nemesis, Struck};
+pub use ways::Ways;
 
-/// What is done to a component. Another kind of fault is one more variant here,
-/// one weight in the schedule and one arm in the striker.
+/// What is done to a component.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fault {
@@ -26,6 +28,48 @@ pub enum Fault {
     Freeze,
     /// SIGTERM; started again after its end.
     Restart,
+    /// What passes on the way to it is late, by chance later than usual.
+    Slow,
+    /// The way carries few bytes in a second.
+    Narrow,
+    /// Nothing reaches it, and nobody is told.
+    Deaf,
+    /// Nothing comes from it, and nobody is told.
+    Mute,
+    /// Connections to it end without a goodbye, again and again.
+    Reset,
+    /// Each connection to it ends in the middle of what it carries.
+    Cut,
+    /// The broker delivers everything twice. In another order is left to a test of its
+    /// own: who wrote first is what the broker says.
+    Repeat,
+    /// The broker has no memory left, and takes nothing.
+    Alarm,
+}
+
+impl Fault {
+    /// Of a process.
+    pub const OF_PROCESSES: [Self; 3] = [Self::Kill, Self::Freeze, Self::Restart];
+
+    /// What can happen to a component while its process goes on.
+    pub const fn beside(target: Target) -> &'static [Self] {
+        const ALL: &[Fault] = &[
+            Fault::Slow,
+            Fault::Narrow,
+            Fault::Deaf,
+            Fault::Mute,
+            Fault::Reset,
+            Fault::Cut,
+            Fault::Repeat,
+            Fault::Alarm,
+        ];
+        match target {
+            // Pods are reached past each other only.
+            Target::Pod(..) => &[],
+            Target::PostgreSql | Target::Redis | Target::Nginx => ALL.split_at(6).0,
+            Target::RabbitMq => ALL,
+        }
+    }
 }
 
 /// One process of a service, or one of the servers around them.
@@ -103,6 +147,14 @@ impl fmt::Display for Strike {
             Fault::Kill => "kill",
             Fault::Freeze => "freeze",
             Fault::Restart => "restart",
+            Fault::Slow => "slow the way to",
+            Fault::Narrow => "narrow the way to",
+            Fault::Deaf => "let nothing reach",
+            Fault::Mute => "let nothing come from",
+            Fault::Reset => "reset the way to",
+            Fault::Cut => "cut the way to",
+            Fault::Repeat => "repeat what comes from",
+            Fault::Alarm => "take the memory from",
         };
         write!(f, "{what} {}", self.target)
     }

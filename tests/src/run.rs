@@ -14,14 +14,15 @@ use std::time::Duration;
 
 use anyhow::Context;
 use chat_local::Stores;
+use chat_local::testing::own_stores;
 use tokio::time::{Instant, sleep, sleep_until};
 
 pub use outcome::{Again, Outcome};
 pub use sum::Sum;
 pub use under_load::{LoadPlan, UnderLoad};
 
-use crate::Chat;
-use crate::nemesis::{self, Nemesis, Strike};
+use crate::nemesis::{self, Nemesis, Strike, Ways};
+use crate::{Chat, Site};
 
 const BETWEEN_WORDS: Duration = Duration::from_secs(15);
 
@@ -50,15 +51,19 @@ pub async fn run(plan: &Plan) -> anyhow::Result<Outcome> {
     let folder = &plan.load.folder;
     fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     nemesis::write(&folder.join("schedule.jsonl"), &plan.schedule)?;
-    let (chat, stores) = Chat::own_with(|options| {
+    let (stores, cluster) = own_stores().await;
+    let mut ways = Ways::to_stores(&stores.handle()).await?;
+    let chat = Chat::start(cluster, |options| {
         options.replicas = plan.replicas;
+        options.env.extend(ways.env());
         options.env.extend(plan.env.iter().cloned());
         if let Some(programs) = &plan.programs {
             options.programs.clone_from(programs);
         }
     })
     .await?;
-    let made = Box::pin(make(plan, &chat, &stores)).await;
+    let door = ways.to_site(&chat.site).await?;
+    let made = Box::pin(make(plan, &chat, &stores, ways, &door)).await;
     if !made.as_ref().is_ok_and(Outcome::is_clean) {
         // They must not hide what became of the run.
         if let Err(error) = keep_logs(&chat, &stores, &folder.join("logs")) {
@@ -70,9 +75,15 @@ pub async fn run(plan: &Plan) -> anyhow::Result<Outcome> {
     made
 }
 
-async fn make(plan: &Plan, chat: &Chat, stores: &Stores) -> anyhow::Result<Outcome> {
-    let mut run = UnderLoad::gather(&plan.load, &chat.site).await?;
-    let nemesis = Nemesis::new(chat, stores, run.recorder());
+async fn make(
+    plan: &Plan,
+    chat: &Chat,
+    stores: &Stores,
+    ways: Ways,
+    door: &Site,
+) -> anyhow::Result<Outcome> {
+    let mut run = UnderLoad::gather(&plan.load, door).await?;
+    let nemesis = Nemesis::new(chat, stores, ways, run.recorder());
     let progress = run.progress();
     let until = Instant::now() + plan.length;
     run.meanwhile(async {

@@ -66,6 +66,11 @@ pub async fn run(args: Args) -> Result<ExitCode> {
             || npm::install(&npm::client()),
         );
     }
+    if wants(Part::Browser) || wants(Part::Cluster) {
+        steps.run("npm packages of the browser tests", || {
+            npm::install(&npm::browser_tests())
+        });
+    }
     if wants(Part::Client) {
         check_client(&mut steps, &mut report, filter);
     }
@@ -98,11 +103,13 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         servers.stop().await?;
     }
     if wants(Part::Cluster) {
-        let tests = match args.only {
-            Some(_) => on_cluster::TESTS.to_owned(),
-            None => format!("({}) - {LONG}", on_cluster::TESTS),
+        // What is measured is optimised; what every change waits for is built already.
+        let (tests, profile) = match args.only {
+            Some(_) => (on_cluster::TESTS.to_owned(), "release"),
+            None => (format!("({}) - {LONG}", on_cluster::TESTS), "dev"),
         };
-        on_cluster::run(&tests, &mut steps, &mut report, filter).await?;
+        steps.run("build of the programs for the tests", build_all);
+        on_cluster::run(&tests, profile, &mut steps, &mut report, filter).await?;
     }
     finish(&steps, &report, started)
 }
@@ -287,7 +294,6 @@ fn nextest(
 
 fn browser(servers: &Servers, filter: Option<&str>, report: &mut Report) -> Result<()> {
     let tests = npm::browser_tests();
-    npm::install(&tests)?;
     let file = files::cache().join("browser-junit.xml");
     forget(&file);
     // Built with the whole workspace: on its own it would be built anew.

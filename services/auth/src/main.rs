@@ -64,7 +64,7 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let keys = keys::Keys::derive(&http.cluster, &auth.jwt_key, auth.jwt_key_previous.as_ref())?;
     let identity = Identity::of_auth(&http.cluster, http.secure_cookies(), &keys.published());
     let app = state::App {
-        pool: process.database(&args.pg, &MIGRATOR),
+        pool: process.database(&args.pg, &[], &MIGRATOR),
         outbox: Outbox::default(),
         identity,
         keys: Arc::new(keys),

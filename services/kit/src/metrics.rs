@@ -6,6 +6,11 @@ use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandl
 pub const HTTP_REQUESTS: &str = "chat_http_requests_total";
 /// Seconds from request to answer, by `method` and `route`.
 pub const HTTP_SECONDS: &str = "chat_http_request_seconds";
+/// Writes to connections, by `port`: public or admin. One with several buffers counts as
+/// so many.
+pub const WRITES: &str = "chat_server_writes_total";
+/// Bytes written to connections, by `port`.
+pub const WRITTEN: &str = "chat_server_written_bytes_total";
 /// Open sockets, by `kind`.
 pub const SOCKETS: &str = "chat_sockets";
 /// Frames to and from sockets, by `direction` and `type`.

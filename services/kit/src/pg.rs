@@ -25,8 +25,23 @@ const CHECK: Duration = Duration::from_secs(2);
 const FRESH: Duration = Duration::from_millis(100);
 const LIMITS: [(&str, &str); 2] = [("statement_timeout", "10s"), ("lock_timeout", "5s")];
 
+/// Settings of PostgreSQL for the statements of a service.
+pub type Settings = [(&'static str, &'static str)];
+
+/// For statements that find each row by a key, and in the order of an index. A plan that
+/// was made while the tables were small would read them whole until the next `analyze`,
+/// one for the average key would read and sort all that a key with many rows has, and
+/// a plan for each execution costs more than most executions.
+pub const BY_KEY: [(&str, &str); 5] = [
+    ("enable_seqscan", "off"),
+    ("enable_bitmapscan", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+    ("plan_cache_mode", "force_generic_plan"),
+];
+
 /// A pool that connects when it is first used and again whenever it has to.
-pub fn pool(args: &PgArgs) -> PgPool {
+pub fn pool(args: &PgArgs, settings: &Settings) -> PgPool {
     PgPoolOptions::new()
         .max_connections(args.db_pool)
         .min_connections(KEPT.min(args.db_pool))
@@ -40,7 +55,11 @@ pub fn pool(args: &PgArgs) -> PgPool {
                 Ok(true)
             })
         })
-        .connect_lazy_with(options(args).options(LIMITS))
+        .connect_lazy_with(
+            options(args)
+                .options(LIMITS)
+                .options(settings.iter().copied()),
+        )
 }
 
 /// One connection for one task: a pool asks before and after each use whether its
@@ -51,8 +70,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// Connects when it is first used. `settings` are PostgreSQL's own.
-    pub fn new(args: &PgArgs, settings: &[(&str, &str)]) -> Self {
+    /// Connects when it is first used.
+    pub fn new(args: &PgArgs, settings: &Settings) -> Self {
         Self {
             options: options(args)
                 .options(LIMITS)

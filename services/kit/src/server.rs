@@ -110,8 +110,13 @@ impl Process {
     }
 
     /// The database, watched for readiness.
-    pub fn database(&self, args: &PgArgs, migrator: &'static Migrator) -> PgPool {
-        let pool = pg::pool(args);
+    pub fn database(
+        &self,
+        args: &PgArgs,
+        settings: &pg::Settings,
+        migrator: &'static Migrator,
+    ) -> PgPool {
+        let pool = pg::pool(args, settings);
         self.spawn(pg::watch(
             pool.clone(),
             migrator,
@@ -186,6 +191,7 @@ impl Process {
         let listens = Arc::new(AtomicBool::new(false));
         self.tasks.spawn(connections::serve(
             admin,
+            "admin",
             self.admin_router(listens.clone()),
             limits::HANDSHAKE,
             admin_stop.clone(),
@@ -203,6 +209,7 @@ impl Process {
         tracing::info!(address = %public.local_addr()?, "listening");
         let server = connections::serve(
             public,
+            "public",
             self.public_router(router, openapi),
             limits::HANDSHAKE,
             self.stop.clone(),

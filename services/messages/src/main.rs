@@ -40,7 +40,7 @@ async fn main() -> anyhow::Result<()> {
 
 async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let process = Process::start(Service::Messages, &args.http)?;
-    let pool = process.database(&args.pg, &MIGRATOR);
+    let pool = process.database(&args.pg, &pg::BY_KEY, &MIGRATOR);
     let publisher = process.publisher(&args.broker);
     let consumers = process.consumers(&args.broker);
     let identity = process.identity(&args.auth.auth_url);

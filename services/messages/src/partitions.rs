@@ -66,10 +66,11 @@ pub struct Partitions {
 impl Partitions {
     pub fn new(args: &PgArgs, pod: String, consumers: Broker, writer: Writer) -> Self {
         // A connection of its own: a busy pool must not cost us the leases.
-        let pool = pg::pool(&PgArgs {
+        let one = PgArgs {
             db_pool: 1,
             ..args.clone()
-        });
+        };
+        let pool = pg::pool(&one, &[]);
         Self {
             leases: Leases::new(pool, pod.clone()),
             consumers,

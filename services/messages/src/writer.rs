@@ -81,7 +81,7 @@ impl Writer {
                 pod,
                 waiting: std::sync::Mutex::default(),
                 turn: Mutex::new(Turn {
-                    session: Session::new(args, &store::SETTINGS),
+                    session: Session::new(args, &[&pg::BY_KEY[..], &[store::FROZEN]].concat()),
                     next: Instant::now(),
                 }),
             }),

@@ -18,12 +18,8 @@ pub struct Count {
 
 /// What is read in it is of one moment.
 pub async fn snapshot(database: &PgPool) -> sqlx::Result<Transaction<'static, Postgres>> {
-    // Every row is found by an index. A plan that was made while the tables were small
-    // would read them whole until the next `analyze`.
     database
-        .begin_with(
-            "begin isolation level repeatable read, read only; set local enable_seqscan = off",
-        )
+        .begin_with("begin isolation level repeatable read, read only")
         .await
 }
 

@@ -52,7 +52,7 @@ async fn main() -> anyhow::Result<()> {
 async fn serve(settings: Settings) -> anyhow::Result<()> {
     let process = Process::start(Service::Notifications, &settings.http)?;
     let stop = process.stop.clone();
-    let database = process.database(&settings.database, &MIGRATOR);
+    let database = process.database(&settings.database, &pg::BY_KEY, &MIGRATOR);
     let publisher = process.publisher(&settings.broker);
     let consumers = process.consumers(&settings.broker);
     let identity = process.identity(&settings.auth.auth_url);

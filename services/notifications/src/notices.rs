@@ -63,7 +63,7 @@ pub async fn page(
                  ), 0) as up_to
              ) mark
              join message_notices n on n.audience = a.audience and n.seq > mark.up_to
-             where a.user_id = $1 and n.sender_id <> $1 and ($2::uuid is null or n.id < $2)
+             where a.user_id = $1 and n.sender_id <> $1 and n.id < $2
                and not exists (
                    select from exceptions e
                    where e.user_id = $1 and e.audience = n.audience and e.seq = n.seq
@@ -88,7 +88,7 @@ pub async fn page(
                  on e.user_id = $1 and e.audience = newest.audience and e.seq = newest.seq
                     and e.message_id = newest.message_id
              where newest.audience = a.audience and newest.sender_id <> $1
-               and ($2::uuid is null or newest.id < $2) and e.deleted_at is null
+               and newest.id < $2 and e.deleted_at is null
              order by newest.id desc limit $3
          ) n
          left join people on people.user_id = n.sender_id
@@ -97,7 +97,7 @@ pub async fn page(
     };
     let rows: Vec<Row> = sqlx::query_as(statement)
         .bind(user.0)
-        .bind(before)
+        .bind(before.unwrap_or(Uuid::max()))
         .bind(limit)
         .fetch_all(connection)
         .await?;

@@ -10,6 +10,7 @@ use anyhow::{Context, ensure};
 use chat_e2e::Backstage;
 use chat_e2e::load::{Cast, latencies};
 use chat_events::{ConversationId, Service, UserId};
+use chat_kit::pg::BY_KEY;
 use chat_local::{ADMIN, programs};
 use futures::future::try_join_all;
 use rand::RngExt;
@@ -201,6 +202,11 @@ async fn pgbench(stage: &Stage, shelves: &[Shelf], length: Duration) -> anyhow::
         ),
     )?;
     let handle = stage.stores.handle();
+    // With a plan for the average log the floor would be twice as high.
+    let settings: Vec<String> = BY_KEY
+        .iter()
+        .map(|(name, value)| format!("-c {name}={value}"))
+        .collect();
     let before = stage.parts.read()?;
     let output = Command::new(pgbench)
         .args(["-n", "-M", "prepared", "-h", "127.0.0.1", "-U", ADMIN])
@@ -210,6 +216,7 @@ async fn pgbench(stage: &Stage, shelves: &[Shelf], length: Duration) -> anyhow::
         .args([Path::new("-f"), &script])
         .arg(stage.chat.cluster().role(Service::Messages))
         .env("PGPASSWORD", &handle.password)
+        .env("PGOPTIONS", settings.join(" "))
         .stderr(Stdio::inherit())
         .output()
         .await?;

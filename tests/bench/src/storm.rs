@@ -13,7 +13,7 @@ use chat_e2e::load::socket::{RawSocket, frame};
 use chat_e2e::load::tape::{Glance, Letter, Tape, await_notices, glance};
 use chat_e2e::load::usage::Parts;
 use chat_e2e::load::{Cast, Member, judge, latencies};
-use chat_events::{ClientFrame, ConversationId, ServerFrame, Service, UserId};
+use chat_events::{ClientFrame, Code, ConversationId, ServerFrame, Service, UserId};
 use futures::future::try_join_all;
 use hdrhistogram::Histogram;
 use tokio::sync::watch;
@@ -63,14 +63,8 @@ pub async fn run(args: &Args) -> anyhow::Result<()> {
     }
     eprintln!("opening {} sockets", args.sockets);
     let crowd = Crowd::gather(&stage, &cast, &readers, &conversations).await?;
-    let mut parts = Parts::of_stores(&stage.stores).await?;
-    for pod in stage.chat.pods() {
-        let place = pod.place();
-        if place.service != Service::SocketHandler || place.replica > 0 {
-            parts.add(place.service.name(), pod.pid().await.context("no pod")?);
-        }
-    }
-    let steady = handlers(&parts)?;
+    let steady = handlers(&stage.parts)?;
+    let parts = survivors(&stage).await?;
     let dues = pace::every(args.rate, length, count);
     let mut writing = JoinSet::new();
     for (number, (member, due)) in writers.iter().zip(dues).enumerate() {
@@ -138,7 +132,19 @@ pub async fn run(args: &Args) -> anyhow::Result<()> {
     run.save()
 }
 
-/// Memory of the pods of socket-handler that live, in bytes.
+/// Everything but the pod that is killed.
+async fn survivors(stage: &Stage) -> anyhow::Result<Parts> {
+    let mut parts = Parts::of_stores(&stage.stores).await?;
+    for pod in stage.chat.pods() {
+        let place = pod.place();
+        if place.service != Service::SocketHandler || place.replica > 0 {
+            parts.add(place.service.name(), pod.pid().await.context("no pod")?);
+        }
+    }
+    Ok(parts)
+}
+
+/// Memory of the pods of socket-handler, in bytes.
 fn handlers(parts: &Parts) -> anyhow::Result<u64> {
     let memory = parts.memory()?;
     Ok(memory
@@ -370,22 +376,30 @@ impl Reader {
         socket.sender().write(&frame(&resume)).await?;
         let mut waiting = Vec::new();
         loop {
-            let frame = socket.next().await?;
-            if let Glance::Stored(..) = glance(&frame)? {
-                waiting.push(frame);
-                continue;
-            }
-            if let ServerFrame::Resumed {
-                events, complete, ..
-            } = serde_json::from_slice(&frame)?
-            {
-                for event in &events {
-                    ensure!(event.seq() == self.top + 1, "a resume with a hole");
-                    self.top = event.seq();
+            let heard = socket.next().await?;
+            match serde_json::from_slice(&heard)? {
+                ServerFrame::Log(_) => waiting.push(heard),
+                ServerFrame::Resumed {
+                    events, complete, ..
+                } => {
+                    for event in &events {
+                        ensure!(event.seq() == self.top + 1, "a resume with a hole");
+                        self.top = event.seq();
+                    }
+                    self.tape.heard.push((self.recorder.now(), heard));
+                    ensure!(complete, "more was missed than a page holds");
+                    break;
                 }
-                self.tape.heard.push((self.recorder.now(), frame));
-                ensure!(complete, "more was missed than a page holds");
-                break;
+                // As every client does, and the time counts.
+                ServerFrame::Error {
+                    code: Code::Unavailable,
+                    ..
+                } => {
+                    sleep(AGAIN).await;
+                    socket.sender().write(&frame(&resume)).await?;
+                }
+                ServerFrame::Error { .. } => bail!("a resume was refused: {heard:?}"),
+                _ => {}
             }
         }
         for frame in waiting {

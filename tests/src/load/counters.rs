@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Context;
 use chat_events::Service;
+use chat_kit::metrics as names;
 use chat_local::Stores;
 use sqlx::{Connection, PgConnection};
 
@@ -41,6 +42,7 @@ impl Counters {
         counters.postgres(chat, stores).await?;
         counters.rabbitmq(stores).await?;
         counters.redis(stores).await?;
+        counters.sockets(chat).await?;
         Ok(counters)
     }
 
@@ -143,6 +145,25 @@ impl Counters {
             }
         }
         self.add("Redis commands".to_owned(), all);
+        Ok(())
+    }
+
+    /// Of the pods that live.
+    async fn sockets(&mut self, chat: &Chat) -> anyhow::Result<()> {
+        let (mut writes, mut bytes) = (0.0, 0.0);
+        for pod in chat.pods() {
+            let place = pod.place();
+            if place.service == Service::SocketHandler && pod.pid().await.is_some() {
+                let (service, number) = (place.service, place.replica);
+                let public = |name| format!("{name}{{port=\"public\"}}");
+                writes += chat.metric(service, number, &public(names::WRITES)).await?;
+                bytes += chat
+                    .metric(service, number, &public(names::WRITTEN))
+                    .await?;
+            }
+        }
+        self.add("writes to sockets".to_owned(), writes);
+        self.add("bytes to sockets".to_owned(), bytes);
         Ok(())
     }
 

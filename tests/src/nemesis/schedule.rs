@@ -15,8 +15,10 @@ use super::{Fault, Strike, Target};
 const CALM: u64 = 3_000;
 /// Between the end of a strike and the next one.
 const GAP: std::ops::Range<u64> = 3_000..12_000;
-/// One in so many freezes is longer than the heartbeats of the broker.
-const LONG_FREEZE: u32 = 8;
+/// One in so many silences is longer than the heartbeats of the broker.
+const LONG: u32 = 8;
+/// Of the strikes at a server, one in so many leaves its process alone.
+const BESIDE: u32 = 2;
 
 /// The strikes of a run of `length`, in the order of time. All components are struck
 /// once, in any order, before one is struck again. In one seed of four the strikes
@@ -47,11 +49,21 @@ pub fn schedule(seed: u64, length: Duration, replicas: usize) -> Vec<Strike> {
 
 fn strike(rng: &mut StdRng, at_ms: u64, deck: &mut Deck) -> Strike {
     let target = deck.next(rng);
-    let (fault, length) = match rng.random_range(0..10) {
-        0..6 => (Fault::Kill, 200..4_000),
-        6..8 if rng.random_ratio(1, LONG_FREEZE) => (Fault::Freeze, 12_000..20_000),
-        6..8 => (Fault::Freeze, 500..8_000),
-        _ => (Fault::Restart, 100..2_000),
+    let beside = Fault::beside(target);
+    let fault = if !beside.is_empty() && rng.random_ratio(1, BESIDE) {
+        beside[rng.random_range(0..beside.len())]
+    } else {
+        match rng.random_range(0..10) {
+            0..6 => Fault::Kill,
+            6..8 => Fault::Freeze,
+            _ => Fault::Restart,
+        }
+    };
+    let length = match fault {
+        Fault::Kill => 200..4_000,
+        Fault::Restart => 100..2_000,
+        Fault::Freeze | Fault::Deaf | Fault::Mute if rng.random_ratio(1, LONG) => 12_000..20_000,
+        _ => 500..8_000,
     };
     Strike {
         at_ms,
@@ -180,13 +192,13 @@ mod tests {
 
     #[test]
     fn every_component_meets_every_fault_in_some_seed() {
-        let met: BTreeSet<_> = (0..40)
+        let met: BTreeSet<_> = (0..200)
             .flat_map(|seed| schedule(seed, LENGTH, 2))
             .map(|strike| (strike.target, strike.fault))
             .collect();
         for target in Target::all(2) {
-            for fault in [Fault::Kill, Fault::Freeze, Fault::Restart] {
-                assert!(met.contains(&(target, fault)), "{target} {fault:?}");
+            for fault in Fault::OF_PROCESSES.iter().chain(Fault::beside(target)) {
+                assert!(met.contains(&(target, *fault)), "{target} {fault:?}");
             }
         }
     }

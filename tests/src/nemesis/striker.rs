@@ -3,17 +3,22 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
-use chat_local::Stores;
 use chat_local::daemon::Daemon;
+use chat_local::{Stores, StoresHandle};
 use futures::future::try_join_all;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::{Fault, Strike, Target};
+use super::ways::wrong;
+use super::{Fault, Strike, Target, Ways};
 use crate::history::{Kind, Recorder};
 use crate::{Chat, await_until};
 
 /// A component that is started again answers by then, whatever else is broken.
 const BACK: Duration = Duration::from_secs(120);
+/// Connections are reset so often.
+const AGAIN: Duration = Duration::from_millis(300);
+const NO_MEMORY: [&str; 3] = ["set_vm_memory_high_watermark", "absolute", "1MB"];
+const MEMORY: [&str; 2] = ["set_vm_memory_high_watermark", "0.4"];
 
 /// What was done in the end. Times are microseconds of the history.
 #[derive(Clone, Copy, Debug)]
@@ -25,12 +30,14 @@ pub struct Struck {
 
 pub struct Nemesis {
     daemons: Vec<(Target, Daemon)>,
+    ways: Ways,
+    stores: StoresHandle,
     recorder: Recorder,
     struck: Mutex<Vec<Struck>>,
 }
 
 impl Nemesis {
-    pub fn new(chat: &Chat, stores: &Stores, recorder: &Recorder) -> Self {
+    pub fn new(chat: &Chat, stores: &Stores, ways: Ways, recorder: &Recorder) -> Self {
         let pods = chat.pods().iter().map(|pod| {
             let place = pod.place();
             let target = Target::Pod(place.service, place.replica);
@@ -44,6 +51,8 @@ impl Nemesis {
         ];
         Self {
             daemons: pods.chain(servers).collect(),
+            ways,
+            stores: stores.handle(),
             recorder: recorder.clone(),
             struck: Mutex::default(),
         }
@@ -95,21 +104,61 @@ impl Nemesis {
         };
         let what = strike.to_string();
         self.recorder.fault(&what, Kind::Invoke);
-        match strike.fault {
-            Fault::Kill => daemon.kill().await?,
-            Fault::Freeze => daemon.pause().await,
-            Fault::Restart => daemon.stop().await?,
-        }
-        sleep(strike.length()).await;
-        let let_go = self.recorder.now();
-        match strike.fault {
-            Fault::Freeze => daemon.resume().await,
-            Fault::Kill | Fault::Restart => {}
-        }
+        let let_go = match strike.fault {
+            Fault::Kill => {
+                daemon.kill().await?;
+                self.after(&strike).await
+            }
+            Fault::Restart => {
+                daemon.stop().await?;
+                self.after(&strike).await
+            }
+            Fault::Freeze => {
+                daemon.pause().await;
+                let let_go = self.after(&strike).await;
+                daemon.resume().await;
+                let_go
+            }
+            Fault::Alarm => {
+                self.stores.rabbitmqctl(&NO_MEMORY).await?;
+                let let_go = self.after(&strike).await;
+                await_until("the end of an alarm", BACK, async || {
+                    self.stores.rabbitmqctl(&MEMORY).await.map(Some)
+                })
+                .await?;
+                let_go
+            }
+            Fault::Reset => {
+                let end = Instant::now() + strike.length();
+                while Instant::now() < end {
+                    self.ways.to(strike.target)?.reset();
+                    sleep(AGAIN).await;
+                }
+                self.recorder.now()
+            }
+            Fault::Slow
+            | Fault::Narrow
+            | Fault::Deaf
+            | Fault::Mute
+            | Fault::Cut
+            | Fault::Repeat => {
+                let way = self.ways.to(strike.target)?;
+                way.set(wrong(strike.fault, strike.at_ms));
+                let let_go = self.after(&strike).await;
+                way.heal();
+                let_go
+            }
+        };
         bring_back(daemon).await?;
         self.recorder.fault(&what, Kind::Ok);
         self.done().push(Struck { strike, let_go });
         Ok(())
+    }
+
+    /// When the strike has lasted as long as it should.
+    async fn after(&self, strike: &Strike) -> u64 {
+        sleep(strike.length()).await;
+        self.recorder.now()
     }
 
     fn done(&self) -> std::sync::MutexGuard<'_, Vec<Struck>> {

@@ -25,6 +25,15 @@ impl Sum<'_> {
         self.0.iter().map(number).sum()
     }
 
+    /// What its process lived through.
+    fn beside(&self, component: &str) -> u64 {
+        self.of(|run| {
+            let faults = run.strikes.get(component).into_iter().flatten();
+            let beside = faults.filter(|(fault, _)| !Fault::OF_PROCESSES.contains(fault));
+            beside.map(|(_, count)| count).sum()
+        })
+    }
+
     fn faults(&self, component: &str, fault: Fault) -> u64 {
         self.of(|run| {
             let faults = run.strikes.get(component);
@@ -77,7 +86,7 @@ impl fmt::Display for Sum<'_> {
         }
         writeln!(
             f,
-            "\n| component | killed | frozen | restarted | acknowledged again: median, worst | stored again: median, worst |\n| --- | --- | --- | --- | --- | --- |"
+            "\n| component | killed | frozen | restarted | otherwise | acknowledged again: median, worst | stored again: median, worst |\n| --- | --- | --- | --- | --- | --- | --- |"
         )?;
         let again = self.0.iter().flat_map(|run| &run.again);
         let mut by_component: BTreeMap<_, Vec<&Again>> = BTreeMap::new();
@@ -87,15 +96,19 @@ impl fmt::Display for Sum<'_> {
         for (component, again) in &by_component {
             writeln!(
                 f,
-                "| {component} | {} | {} | {} | {} | {} |",
+                "| {component} | {} | {} | {} | {} | {} | {} |",
                 self.faults(component, Fault::Kill),
                 self.faults(component, Fault::Freeze),
                 self.faults(component, Fault::Restart),
+                self.beside(component),
                 times(again.iter().filter_map(|one| one.acknowledged_ms)),
                 times(again.iter().filter_map(|one| one.stored_ms)),
             )?;
         }
-        Ok(())
+        writeln!(
+            f,
+            "\n*Otherwise*: the way to it was broken, or the broker without its process. *Again*: from the end of the strike to the next message of anybody."
+        )
     }
 }
 

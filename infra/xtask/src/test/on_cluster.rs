@@ -16,10 +16,11 @@ use crate::{cluster, files};
 /// Which tests these are.
 pub const TESTS: &str = "package(chat-cluster) | binary(/^cluster_/)";
 
-/// Starts a cluster with the images of this checkout, and runs the tests. What servers
-/// and Pods have said is kept.
+/// Starts a cluster with the images of this checkout, built with Cargo's `profile`, and
+/// runs the tests. What servers and Pods have said is kept.
 pub async fn run(
     tests: &str,
+    profile: &str,
     steps: &mut Steps,
     report: &mut Report,
     filter: Option<&str>,
@@ -27,7 +28,7 @@ pub async fn run(
     let started = Instant::now();
     let whole = folder_of_this_run()?;
     let folder = whole.join("node");
-    let prepared = prepare(&folder).await;
+    let prepared = prepare(&folder, profile).await;
     let error = prepared.as_ref().err().map(|error| format!("{error:#}"));
     steps.note("cluster with the images of this checkout", started, error);
     if let Ok(cluster) = prepared {
@@ -45,8 +46,8 @@ pub async fn run(
     Ok(())
 }
 
-async fn prepare(folder: &Path) -> Result<Cluster> {
-    let images = timed("images built", async { cluster::all_images("dev") }).await?;
+async fn prepare(folder: &Path, profile: &str) -> Result<Cluster> {
+    let images = timed("images built", async { cluster::all_images(profile) }).await?;
     let cluster = cluster::start(folder).await?;
     cluster::furnish(&cluster, &images).await?;
     Ok(cluster)

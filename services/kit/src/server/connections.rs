@@ -13,25 +13,33 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio_util::io::InspectWriter;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
+
+use crate::metrics as names;
 
 /// A connection may rest this long between two requests. Longer than NGINX (60 s) and
 /// our own clients (90 s) do: who sends should be the one who closes.
 const REST: Duration = Duration::from_secs(120);
 
 /// Serves until `stop`, and then until the last request has ended. A connection whose
-/// first request has no complete head after `handshake` is closed.
+/// first request has no complete head after `handshake` is closed. `port` is its name in
+/// metrics.
 pub(super) async fn serve(
     mut listener: TcpListener,
+    port: &'static str,
     router: Router,
     handshake: Duration,
     stop: CancellationToken,
 ) {
     let router = router.with_state(());
     let connections = TaskTracker::new();
+    let writes = metrics::counter!(names::WRITES, "port" => port);
+    let bytes = metrics::counter!(names::WRITTEN, "port" => port);
     loop {
         let (stream, peer) = tokio::select! {
             () = stop.cancelled() => break,
@@ -39,6 +47,11 @@ pub(super) async fn serve(
         };
         // Small frames must not wait for the acknowledgement of the last one.
         let _ = stream.set_nodelay(true);
+        let (writes, bytes) = (writes.clone(), bytes.clone());
+        let stream = InspectWriter::new(stream, move |written: &[u8]| {
+            writes.increment(1);
+            bytes.increment(written.len() as u64);
+        });
         let connection = connection(stream, peer, router.clone(), handshake, stop.clone());
         connections.spawn(connection);
     }
@@ -48,7 +61,7 @@ pub(super) async fn serve(
 }
 
 async fn connection(
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     peer: SocketAddr,
     router: Router,
     handshake: Duration,
@@ -123,7 +136,8 @@ mod tests {
             let address = listener.local_addr()?;
             let router = Router::new().route("/", get(|| async { "here" }));
             let stop = CancellationToken::new();
-            let ended = tokio::spawn(serve(listener, router, handshake, stop.clone()));
+            let served = serve(listener, "test", router, handshake, stop.clone());
+            let ended = tokio::spawn(served);
             Ok(Self {
                 address,
                 stop,

@@ -208,18 +208,18 @@ async fn head(
     .await
 }
 
+/// The first row is the head of the log, and the others are messages.
 #[derive(sqlx::FromRow)]
 struct PageRow {
-    last_seq: i64,
-    last_activity_at: Timestamp,
-    reads: Column<Vec<ReadMark>>,
-    has_before: bool,
-    has_after: bool,
+    last_seq: Option<i64>,
+    last_activity_at: Option<Timestamp>,
+    reads: Option<Column<Vec<ReadMark>>>,
     #[sqlx(flatten)]
     message: MessageRow,
 }
 
-/// Membership and page in one statement, so of one moment.
+/// Membership and page in one statement, so of one moment. One message too many on each
+/// side says whether there is more.
 async fn read(
     pool: &PgPool,
     user: UserId,
@@ -227,63 +227,56 @@ async fn read(
     slice: &Slice,
 ) -> sqlx::Result<Option<(MessagePage, Timestamp)>> {
     let rows: Vec<PageRow> = sqlx::query_as(
-        "with allowed as (
-             select c.id, c.last_seq, c.last_activity_at
+        "with head as materialized (
+             select c.id, c.last_seq, c.last_activity_at, (
+                 select jsonb_agg(jsonb_build_object('user_id', m.user_id, 'up_to', m.read_up_to) order by m.user_id)
+                 from members m where m.conversation_id = c.id
+             ) as reads
              from members me join conversations c on c.id = me.conversation_id
              where me.user_id = $1 and me.conversation_id = $2
-         ), page as (
-             -- A join would read and sort all of the log on that side of the place.
-             (select m.* from allowed cross join lateral (
-                  select * from messages where conversation_id = allowed.id and seq < $3
-                  order by seq desc limit $4
-              ) m)
-             union all
-             (select m.* from allowed cross join lateral (
-                  select * from messages where conversation_id = allowed.id and seq >= $3
-                  order by seq limit $5
-              ) m)
-         ), bounds as (
-             select coalesce(min(seq), $3) as low, coalesce(max(seq), $3 - 1) as high from page
-         ), head as materialized (
-             -- Once, and not for each message. The order asks for the index.
-             select allowed.last_seq, allowed.last_activity_at,
-                 (
-                     select jsonb_agg(jsonb_build_object('user_id', m.user_id, 'up_to', m.read_up_to) order by m.user_id)
-                     from members m where m.conversation_id = allowed.id
-                 ) as reads,
-                 (
-                     select true from messages m where m.conversation_id = allowed.id and m.seq < bounds.low
-                     order by m.seq desc limit 1
-                 ) is not null as has_before,
-                 (
-                     select true from messages m where m.conversation_id = allowed.id and m.seq > bounds.high
-                     order by m.seq limit 1
-                 ) is not null as has_after
-             from allowed cross join bounds
          )
-         select head.*, page.seq, page.id, page.sender_id, page.client_id, page.content, page.created_at
-         from head left join page on true
-         order by page.seq",
+         select last_seq, last_activity_at, reads, null::bigint as seq, null::uuid as id,
+             null::uuid as sender_id, null::uuid as client_id, null as content, null::timestamptz as created_at
+         from head
+         union all
+         -- A join would read and sort all of the log on that side of the place.
+         (select null, null, null, m.* from head cross join lateral (
+              select seq, id, sender_id, client_id, content, created_at from messages
+              where conversation_id = head.id and seq < $3
+              order by seq desc limit $4
+          ) m)
+         union all
+         (select null, null, null, m.* from head cross join lateral (
+              select seq, id, sender_id, client_id, content, created_at from messages
+              where conversation_id = head.id and seq >= $3
+              order by seq limit $5
+          ) m)",
     )
     .bind(user.0)
     .bind(conversation.0)
     .bind(slice.place)
-    .bind(slice.before)
-    .bind(slice.after)
+    .bind(slice.before + 1)
+    .bind(slice.after + 1)
     .fetch_all(pool)
     .await?;
-    let mut head = None;
-    let mut messages = Vec::with_capacity(rows.len());
+    let (mut head, mut messages) = (None, Vec::with_capacity(rows.len()));
     for row in rows {
+        head = head.or(row.last_seq.zip(row.last_activity_at).zip(row.reads));
         messages.extend(row.message.into_view(conversation));
-        head.get_or_insert((
-            row.last_seq,
-            row.last_activity_at,
-            row.reads.0,
-            [row.has_before, row.has_after],
-        ));
     }
-    Ok(head.map(|(seq, active_at, reads, more)| {
+    messages.sort_unstable_by_key(|message| message.seq);
+    let below = messages.partition_point(|message| message.seq < slice.place);
+    let more = [
+        below as i64 > slice.before,
+        (messages.len() - below) as i64 > slice.after,
+    ];
+    if more[1] {
+        messages.pop();
+    }
+    if more[0] {
+        messages.remove(0);
+    }
+    Ok(head.map(|((seq, active_at), Column(reads))| {
         (MessagePage::new(messages, reads, seq, more), active_at)
     }))
 }

@@ -11,15 +11,8 @@ use uuid::Uuid;
 use super::sequence::{Log, Logs, Mark, Outcome, Stored};
 use crate::partitions::Lease;
 
-/// Of the writer's connection. A process that is frozen in mid-transaction must not keep
-/// its leases for ever. And a batch finds every row by a key: a plan that was made while
-/// the tables were new and small would read them whole until the next `analyze`.
-pub const SETTINGS: [(&str, &str); 4] = [
-    ("idle_in_transaction_session_timeout", "5s"),
-    ("enable_seqscan", "off"),
-    ("enable_hashjoin", "off"),
-    ("enable_mergejoin", "off"),
-];
+/// A process that is frozen in mid-transaction must not keep its leases for ever.
+pub const FROZEN: (&str, &str) = ("idle_in_transaction_session_timeout", "5s");
 
 /// The conversation whose log an event is for.
 pub fn conversation(event: &Event) -> Option<ConversationId> {

@@ -14,6 +14,8 @@ use uuid::Uuid;
 use super::{Caller, Hub, NoPlace, Registration};
 use crate::messages::{Positions, Standing};
 
+mod copies;
+
 fn hub() -> Arc<Hub> {
     Hub::new(SocketArgs {
         sockets_per_user: 10,

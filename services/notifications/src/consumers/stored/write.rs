@@ -13,19 +13,10 @@ use crate::audience::Written;
 /// Takes the next places, under the lock that lets one batch at a time store notices;
 /// returns the last one.
 pub async fn take_places(transaction: &mut PgConnection, places: i64) -> sqlx::Result<i64> {
-    // A batch finds every row by a key: a plan that was made while the tables were small
-    // would read them whole until the next `analyze`.
-    sqlx::query_scalar(
-        "with plan as materialized (
-             select set_config('enable_seqscan', 'off', true),
-                 set_config('enable_hashjoin', 'off', true),
-                 set_config('enable_mergejoin', 'off', true)
-         )
-         update progress set place = place + $1 from plan returning place",
-    )
-    .bind(places)
-    .fetch_one(transaction)
-    .await
+    sqlx::query_scalar("update progress set place = place + $1 returning place")
+        .bind(places)
+        .fetch_one(transaction)
+        .await
 }
 
 /// Moves marks up; returns whose.
