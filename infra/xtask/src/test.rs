@@ -285,6 +285,8 @@ fn nextest(
             .args(filter)
             .current_dir(files::root())
             .env("CARGO_TARGET_DIR", files::target())
+            // The trace of an error would hide what it says; panics keep theirs.
+            .env("RUST_LIB_BACKTRACE", "0")
             .envs(variables.iter().map(|(name, file)| (name, file)))
             .envs(fuzzing),
     );
