@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::StreamExt;
 use kube::Client;
 
+use crate::chat::Chat;
 use crate::children::{Child, Children, Key};
-use crate::controller::Chat;
 use crate::kinds::{self, Kind};
 use crate::resources::Resources;
 use plan::{Desired, Step};
@@ -164,8 +164,8 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::children::ChatRef;
-    use crate::controller::testing;
+    use crate::chat::ChatRef;
+    use crate::context::testing;
 
     fn metadata() -> Value {
         let controller = json!({

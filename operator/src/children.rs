@@ -1,8 +1,9 @@
 //! What the watches told about the objects that the operator made: versions,
 //! owners and states, and no bodies.
 
+pub mod state;
+
 use std::collections::{BTreeMap, HashMap};
-use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use kube::api::ObjectMeta;
@@ -10,6 +11,7 @@ use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
 use crate::build::meta::{OWNER_UID, TEMPLATE};
+use crate::chat::ChatRef;
 use crate::crd::GROUP;
 use crate::digest;
 use crate::kinds::{Kind, Watch};
@@ -18,19 +20,6 @@ use crate::kinds::{Kind, Watch};
 pub const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "chat-operator");
 /// The label with the name of the ChatCluster.
 pub const INSTANCE: &str = "app.kubernetes.io/instance";
-
-/// Which ChatCluster.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ChatRef {
-    pub namespace: String,
-    pub name: String,
-}
-
-impl fmt::Display for ChatRef {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.namespace, self.name)
-    }
-}
 
 /// Whose an object is.
 #[derive(Clone, Debug, PartialEq, Eq)]

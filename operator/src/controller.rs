@@ -1,181 +1,35 @@
 //! The driver: which ChatClusters there are, when each is looked at, and the five
 //! steps of one look.
 
-pub mod proofs;
-pub mod queue;
-pub mod secrets;
 mod stop;
-#[cfg(test)]
-pub mod testing;
 pub mod watches;
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::ObjectReference;
-use kube::{Client, Resource};
+use kube::Resource;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::apply::{self, Applied, apply};
 use crate::build::build;
-use crate::children::{ChatRef, Children};
-use crate::client::Reach;
+use crate::chat::{Chat, ChatRef};
+use crate::children::state::is_rolled_out;
+use crate::context::queue::Outcome;
+use crate::context::{Context, Known};
 use crate::crd::ChatCluster;
-use crate::credentials::Credentials;
 use crate::dereference::dereference;
-use crate::events::Announcer;
-use crate::facts::Api;
 use crate::metrics;
 use crate::resources::Resources;
 use crate::status::{self, Observation, Pass, observe};
-use crate::validate::{Defaults, Invalid, Validated, validate};
-use proofs::Proofs;
-use queue::{Outcome, Queue, Reason};
-use secrets::Secrets;
+use crate::validate::{Invalid, Validated, validate};
 
 /// Longer than any pass takes that still gets on.
 const PASS: Duration = Duration::from_secs(50);
 
 /// How often to look whether an object that must go has gone.
 const WAIT: Duration = Duration::from_secs(2);
-
-/// Everything that passes share.
-pub struct Context {
-    pub client: Client,
-    pub reach: Arc<Reach>,
-    pub defaults: Defaults,
-    pub queue: Queue,
-    pub children: Children,
-    pub secrets: Secrets,
-    pub proofs: Proofs,
-    pub announcer: Announcer,
-    chats: Mutex<HashMap<ChatRef, Known>>,
-    apis: Mutex<BTreeSet<Api>>,
-    /// The keys with which every pod of auth was seen to run.
-    keys_in_use: Mutex<HashMap<ChatRef, String>>,
-}
-
-/// What is known of a ChatCluster.
-#[derive(Clone)]
-enum Known {
-    Chat(Arc<ChatCluster>),
-    Undecodable(Arc<Undecodable>),
-}
-
-/// A ChatCluster that a newer definition allows, or an older one did.
-#[derive(Debug)]
-pub struct Undecodable {
-    pub reference: ObjectReference,
-    pub generation: Option<i64>,
-    pub error: String,
-}
-
-/// The ChatCluster of a pass, by name and uid.
-#[derive(Clone, Debug)]
-pub struct Chat {
-    pub key: ChatRef,
-    pub uid: String,
-}
-
-impl Context {
-    pub fn new(
-        client: Client,
-        reach: Arc<Reach>,
-        defaults: Defaults,
-        announcer: Announcer,
-    ) -> Self {
-        Self {
-            client,
-            reach,
-            defaults,
-            announcer,
-            queue: Queue::default(),
-            children: Children::default(),
-            secrets: Secrets::default(),
-            proofs: Proofs::default(),
-            chats: Mutex::default(),
-            apis: Mutex::default(),
-            keys_in_use: Mutex::default(),
-        }
-    }
-
-    /// Takes in a ChatCluster, and looks at it when it is not just its status that changed.
-    pub fn see(&self, key: ChatRef, chat: ChatCluster, reason: Reason) {
-        let edited = |old: &Known| {
-            let Known::Chat(old) = old else {
-                return true;
-            };
-            let (old, new) = (&old.metadata, &chat.metadata);
-            old.uid != new.uid
-                || old.generation != new.generation
-                || old.annotations != new.annotations
-                || old.deletion_timestamp != new.deletion_timestamp
-        };
-        let mut chats = lock(&self.chats);
-        let is_news = chats.get(&key).is_none_or(edited);
-        chats.insert(key.clone(), Known::Chat(Arc::new(chat)));
-        drop(chats);
-        if is_news {
-            self.queue.add(key, reason);
-        }
-    }
-
-    /// Takes in a ChatCluster that cannot be understood.
-    pub fn see_undecodable(&self, key: ChatRef, object: Undecodable) {
-        tracing::warn!(chat = %key, "cannot be understood: {}", object.error);
-        lock(&self.chats).insert(key.clone(), Known::Undecodable(Arc::new(object)));
-        self.queue.add(key, Reason::First);
-    }
-
-    /// Takes in that a ChatCluster is gone.
-    pub fn forget(&self, key: &ChatRef) {
-        lock(&self.chats).remove(key);
-        lock(&self.keys_in_use).remove(key);
-        self.proofs.forget(key);
-        self.secrets.forget(key);
-        self.queue.forget(key);
-    }
-
-    /// All ChatClusters, each to be looked at once.
-    pub fn add_all(&self, reason: Reason) {
-        for key in self.chats() {
-            self.queue.add(key, reason);
-        }
-    }
-
-    pub fn chats(&self) -> Vec<ChatRef> {
-        lock(&self.chats).keys().cloned().collect()
-    }
-
-    /// Takes in which kinds of other operators there are.
-    pub fn set_apis(&self, apis: BTreeSet<Api>) {
-        let before = std::mem::replace(&mut *lock(&self.apis), apis.clone());
-        if before != apis {
-            tracing::info!(?apis, "optional kinds that this cluster knows");
-            self.add_all(Reason::Touched);
-        }
-    }
-
-    pub fn apis(&self) -> BTreeSet<Api> {
-        lock(&self.apis).clone()
-    }
-
-    /// Whether every pod of auth is known to run with these keys.
-    pub fn keys_are_in_use(&self, key: &ChatRef, credentials: &Credentials) -> bool {
-        lock(&self.keys_in_use).get(key) == Some(&keys(credentials))
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn keys(credentials: &Credentials) -> String {
-    crate::build::meta::hash(&(&credentials.jwt_key, &credentials.jwt_key_previous))
-}
 
 /// Works on the queue with so many passes at a time until it is closed, and ends
 /// when the last of them has.
@@ -228,8 +82,7 @@ async fn guarded_pass(context: &Arc<Context>, key: &ChatRef) -> Outcome {
 /// error is what keeps the operator from its work, and is tried again.
 #[tracing::instrument(skip_all, fields(chat = %key))]
 async fn pass(context: &Context, key: &ChatRef) -> Result<Outcome, apply::Error> {
-    let known = lock(&context.chats).get(key).cloned();
-    let chat = match known {
+    let chat = match context.known(key) {
         Some(Known::Chat(chat)) => chat,
         Some(Known::Undecodable(object)) => {
             context.announcer.announce_undecodable(&object).await;
@@ -330,13 +183,12 @@ fn follow_keys(
             .children
             .of(key)
             .get(&auth)
-            .is_some_and(|child| child.holds.is_some() && status::is_rolled_out(child));
+            .is_some_and(|child| child.holds.is_some() && is_rolled_out(child));
     if !runs {
         return false;
     }
-    let keys = keys(&validated.credentials);
-    let before = lock(&context.keys_in_use).insert(key.clone(), keys.clone());
-    before != Some(keys) && validated.credentials.jwt_key_previous.is_some()
+    let credentials = &validated.credentials;
+    context.run_with_keys(key, credentials) && credentials.jwt_key_previous.is_some()
 }
 
 /// The fifth step: the status, and an event for each of its transitions.
@@ -355,12 +207,7 @@ async fn report(
                 .announce(&chat.object_ref(&()), &transition)
                 .await;
         }
-        // The watch will say the same; until then a next pass must know it.
-        if let Some(Known::Chat(known)) = lock(&context.chats).get_mut(key)
-            && known.metadata.uid == chat.metadata.uid
-        {
-            Arc::make_mut(known).status = Some(status);
-        }
+        context.wrote(key, chat.metadata.uid.as_deref(), status);
     }
     Ok(())
 }

@@ -153,7 +153,7 @@ pub struct LocalRef {
 /// # Errors
 /// When it cannot be written as YAML.
 pub fn definition() -> anyhow::Result<String> {
-    crate::render::yaml(&ChatCluster::crd())
+    crate::yaml::to_string(&ChatCluster::crd())
 }
 
 /// A preset of replicas and resources.

@@ -9,9 +9,11 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::apply::Error;
-use crate::children::{ChatRef, Child, Key, Owner};
-use crate::controller::Context;
-use crate::controller::secrets::Content;
+use crate::chat::ChatRef;
+use crate::children::state::{self, is_true};
+use crate::children::{Child, Key, Owner};
+use crate::context::Context;
+use crate::context::secrets::Content;
 use crate::crd::{ChatCluster, MigrationResult};
 use crate::credentials::{self, Credentials, Data, ROTATE, ROTATE_PASSWORDS, Wish, new_secret};
 use crate::facts::{Delegated, Facts};
@@ -211,7 +213,7 @@ fn delegated(key: &ChatRef, children: &BTreeMap<Key, Child>) -> BTreeMap<&'stati
         .into_iter()
         .filter_map(|(store, kind, condition)| {
             let child = children.get(&(kind, format!("{}-{store}", key.name)))?;
-            let said = self::condition(&child.status, condition);
+            let said = state::condition(&child.status, condition);
             let text = |field: &str| said.and_then(|it| it.get(field)).and_then(Value::as_str);
             let unwell = (text("status") != Some("True")).then(|| {
                 text("message")
@@ -249,19 +251,6 @@ fn missing_database(children: &BTreeMap<Key, Child>) -> Option<String> {
     })
 }
 
-/// A condition of a watched status.
-pub fn condition<'a>(status: &'a Value, kind: &str) -> Option<&'a Value> {
-    let conditions = status.pointer("/status/conditions")?.as_array()?;
-    conditions
-        .iter()
-        .find(|it| it.get("type").and_then(Value::as_str) == Some(kind))
-}
-
-pub fn is_true(status: &Value, kind: &str) -> bool {
-    condition(status, kind)
-        .is_some_and(|it| it.get("status").and_then(Value::as_str) == Some("True"))
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
@@ -271,7 +260,7 @@ mod tests {
 
     use super::*;
     use crate::children::Children;
-    use crate::controller::testing::context;
+    use crate::context::testing::context;
     use crate::kinds;
 
     fn demo() -> ChatRef {
@@ -377,15 +366,5 @@ mod tests {
     fn a_plain_spec_implies_the_secret_of_the_key() {
         let names = references(&chat(json!({"host": "h"})));
         assert_eq!(names.into_iter().collect::<Vec<_>>(), ["jwt-secret"]);
-    }
-
-    #[test]
-    fn a_condition_holds_when_it_is_true() {
-        let status = json!({"status": {"conditions": [
-            {"type": "Complete", "status": "True"}, {"type": "Failed", "status": "False"},
-        ]}});
-        assert!(is_true(&status, "Complete"));
-        assert!(!is_true(&status, "Failed"));
-        assert!(!is_true(&json!({}), "Failed"));
     }
 }

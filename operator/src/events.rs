@@ -10,7 +10,7 @@ use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 
 use crate::apply::TakenBack;
-use crate::controller::Undecodable;
+use crate::chat::Undecodable;
 use crate::digest::MANAGER;
 
 /// How long an event may keep a pass waiting.

@@ -5,9 +5,11 @@
 
 pub mod apply;
 pub mod build;
+pub mod chat;
 pub mod check;
 pub mod children;
 pub mod client;
+pub mod context;
 pub mod controller;
 pub mod crd;
 pub mod credentials;
@@ -28,3 +30,4 @@ pub mod run;
 pub mod server;
 pub mod status;
 pub mod validate;
+pub mod yaml;

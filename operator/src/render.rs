@@ -15,6 +15,7 @@ use crate::credentials::Credentials;
 use crate::facts::{Api, Delegated, Facts};
 use crate::resources::Resources;
 use crate::validate::{Defaults, Validated, validate};
+use crate::yaml;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -186,16 +187,7 @@ pub fn print(resources: Resources) -> Result<String> {
 fn add(out: &mut String, objects: &[impl Serialize]) -> Result<()> {
     for object in objects {
         out.push_str("---\n");
-        out.push_str(&yaml(object)?);
+        out.push_str(&yaml::to_string(object)?);
     }
     Ok(())
-}
-
-/// YAML that Helm and kubectl read in the same way: `yes` and `no` stay texts, and
-/// long lines stay in one piece.
-pub fn yaml(value: &impl Serialize) -> Result<String> {
-    // Through a value, whose keys are sorted.
-    let value = serde_json::to_value(value)?;
-    let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
-    Ok(serde_saphyr::to_string_with_options(&value, options)?)
 }

@@ -11,9 +11,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::client::Reach;
-use crate::controller::queue::Reason;
+use crate::context::Context;
+use crate::context::queue::Reason;
+use crate::controller;
 use crate::controller::watches::{self, Watches};
-use crate::controller::{self, Context};
 use crate::events::Announcer;
 use crate::lease::{Candidate, Leadership};
 use crate::server::{self, Health};

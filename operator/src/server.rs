@@ -10,7 +10,7 @@ use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::controller::Context;
+use crate::context::Context;
 
 /// A pass that takes longer than this does not come back.
 const STALLED: Duration = Duration::from_mins(1);
@@ -62,9 +62,9 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::children::ChatRef;
-    use crate::controller::queue::{Outcome, Reason};
-    use crate::controller::testing::context;
+    use crate::chat::ChatRef;
+    use crate::context::queue::{Outcome, Reason};
+    use crate::context::testing::context;
 
     fn health(synced: Vec<CancellationToken>) -> Health {
         Health {

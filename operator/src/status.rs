@@ -21,12 +21,12 @@ use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
 
 use crate::apply::{Error, call};
-use crate::children::ChatRef;
+use crate::chat::ChatRef;
 use crate::crd::{
     BackingStoreStatus, ChatCluster, ChatClusterStatus, ComponentStatus, MigrationStatus,
 };
 use crate::digest::MANAGER;
-pub use observe::{Pass, has_old_pods, is_rolled_out, observe, pods, unreadable};
+pub use observe::{Pass, observe, unreadable};
 
 /// Everything that the status is made of.
 #[derive(Clone, Debug, Default)]

@@ -24,14 +24,15 @@ mod carry;
 mod frames;
 mod websocket;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
 use chat_local::ports;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -275,19 +276,19 @@ async fn accept(
             // Frees what ended links held.
             Some(_) = links.join_next(), if !links.is_empty() => {}
             accepted = next => {
-                if let Ok((client, _)) = accepted {
-                    links.spawn(link(client, protocol, shared.clone()));
+                if let Ok((client, from)) = accepted {
+                    links.spawn(link(client, from, protocol, shared.clone()));
                 }
             }
         }
     }
 }
 
-async fn link(mut client: TcpStream, protocol: Protocol, shared: Arc<Shared>) {
+async fn link(mut client: TcpStream, from: SocketAddr, protocol: Protocol, shared: Arc<Shared>) {
     let number = shared.opened.fetch_add(1, Ordering::Relaxed);
     let mut resets = shared.resets.subscribe();
     let upstream = shared.upstream.load(Ordering::Relaxed);
-    let Ok(mut server) = TcpStream::connect((Ipv4Addr::LOCALHOST, upstream)).await else {
+    let Ok(mut server) = connect(from.ip(), upstream).await else {
         // Nobody is there; the client is told in the end.
         let _ = client.set_zero_linger();
         return;
@@ -303,4 +304,12 @@ async fn link(mut client: TcpStream, protocol: Protocol, shared: Arc<Shared>) {
         let _ = client.set_zero_linger();
         let _ = server.set_zero_linger();
     }
+}
+
+/// The server sees the client's own address: some of its limits are for each address.
+async fn connect(from: IpAddr, upstream: u16) -> io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(SocketAddr::new(from, 0))?;
+    let upstream = SocketAddr::from((Ipv4Addr::LOCALHOST, upstream));
+    socket.connect(upstream).await
 }

@@ -8,11 +8,10 @@ use serde_json::Value;
 use super::Error;
 use crate::build::meta::TEMPLATE;
 use crate::build::secret::{CREDENTIALS, JWT};
-use crate::children::{Child, Key, Owner};
+use crate::children::{Child, Key, Owner, state};
 use crate::digest;
 use crate::kinds::{self, Kind};
 use crate::resources::Resources;
-use crate::status;
 
 /// An object as it should be.
 #[derive(Debug)]
@@ -85,7 +84,7 @@ pub fn take_turns(group: &mut Vec<Desired>, known: &BTreeMap<Key, Child>, owner:
             return true;
         }
         turns.look_again |= replaces;
-        busy |= replaces || status::has_old_pods(child);
+        busy |= replaces || state::has_old_pods(child);
         false
     });
     turns.waiting = waiting.map(|it| it.name).collect();

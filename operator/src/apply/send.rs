@@ -15,8 +15,8 @@ use tracing::Instrument;
 
 use super::plan::Desired;
 use crate::build::meta::OWNER_UID;
+use crate::chat::Chat;
 use crate::children::{Owner, owner_of};
-use crate::controller::Chat;
 use crate::digest::MANAGER;
 use crate::kinds::Kind;
 

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::plan::Desired;
 use super::send::{self, Error, call};
-use crate::controller::Chat;
+use crate::chat::Chat;
 use crate::digest::MANAGER;
 
 /// Returns `refused`, what the server said of the change, when it is not about volumes.

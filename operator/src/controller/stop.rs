@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 
 use kube::core::DynamicObject;
 
+use crate::children::state::pods;
 use crate::children::{Child, Key};
 use crate::resources::Resources;
-use crate::status;
 
 /// Stores stop after the last pod of the services that use them has ended.
 pub fn in_order(resources: &mut Resources, children: &BTreeMap<Key, Child>) {
-    let runs =
-        |((kind, _), child): (&Key, &Child)| *kind == "Deployment" && status::pods(child) > 0;
+    let runs = |((kind, _), child): (&Key, &Child)| *kind == "Deployment" && pods(child) > 0;
     if !children.iter().any(runs) {
         return;
     }
@@ -35,7 +34,8 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::children::{ChatRef, Children};
+    use crate::chat::ChatRef;
+    use crate::children::Children;
     use crate::kinds;
 
     fn resources() -> Resources {

@@ -16,10 +16,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::queue::Reason;
-use super::{Context, Undecodable};
-use crate::children::{ChatRef, MANAGED_BY};
+use crate::chat::{ChatRef, Undecodable};
+use crate::children::MANAGED_BY;
 use crate::client::{Reach, is_answer};
+use crate::context::Context;
+use crate::context::queue::Reason;
 use crate::crd::ChatCluster;
 use crate::digest;
 use crate::kinds::{self, BUILT_IN, FOREIGN, Kind};

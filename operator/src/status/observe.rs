@@ -8,10 +8,10 @@ use serde_json::Value;
 use super::{Component, Exposure, Migration, Observation, Problem, Progress};
 use crate::apply::{self, Applied};
 use crate::build::{login_check, meta, migration};
+use crate::children::state::{condition, is_rolled_out, is_true, number, pods};
 use crate::children::{Child, Key};
 use crate::crd::{BackingStoreStatus, ChatCluster, ComponentStatus, MigrationResult};
 use crate::credentials::PasswordStage;
-use crate::dereference::{condition, is_true};
 use crate::facts::Facts;
 use crate::validate::{
     self, Invalid, Managed, Part, Postgres, Rabbitmq, Redis, Tls, Validated, Workload,
@@ -157,35 +157,6 @@ fn component(pass: &Pass<'_>, chat: &Validated, part: Part, workload: &Workload)
         settled: applied && count("readyReplicas") >= desired && child.is_some_and(is_rolled_out),
         failure: child.and_then(|child| failure(&name, &workload.image, child)),
     }
-}
-
-/// Whether a Deployment or StatefulSet has nothing but ready pods of its newest revision.
-pub fn is_rolled_out(child: &Child) -> bool {
-    let count = |field| number(&child.status, field);
-    !has_old_pods(child) && count("readyReplicas") == count("replicas")
-}
-
-/// Whether pods of an older revision run which are still to be replaced.
-pub fn has_old_pods(child: &Child) -> bool {
-    let count = |field| number(&child.status, field);
-    let observed = child.status.pointer("/status/observedGeneration");
-    observed.is_none_or(|observed| Some(observed) != child.status.get("generation"))
-        || count("updatedReplicas") != count("replicas")
-}
-
-/// Pods of a Deployment or StatefulSet. Kubernetes before 1.35 does not count those of
-/// a Deployment that are ending.
-pub fn pods(child: &Child) -> i32 {
-    let count = |field| number(&child.status, field);
-    count("replicas") + count("terminatingReplicas")
-}
-
-fn number(status: &Value, field: &str) -> i32 {
-    status
-        .pointer(&format!("/status/{field}"))
-        .and_then(Value::as_i64)
-        .and_then(|count| i32::try_from(count).ok())
-        .unwrap_or(0)
 }
 
 /// What the cluster says against the pods of a Deployment.

@@ -1,6 +1,7 @@
 //! The proxy itself: without a fault nothing changes, and each fault does what it says.
 
 use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
@@ -13,7 +14,7 @@ use lapin::options::{
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Connection, ConnectionProperties};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 const MOMENT: Duration = Duration::from_millis(300);
@@ -305,5 +306,19 @@ async fn deliveries_come_in_another_order_and_each_once() -> anyhow::Result<()> 
     ensure!(!heard.is_sorted() && disturbed > 0, "{heard:?}");
     heard.sort_unstable();
     ensure!(heard == (0..100).collect::<Vec<_>>());
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_server_sees_the_address_of_the_client() -> anyhow::Result<()> {
+    let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let proxy = Proxy::start(server.local_addr()?.port()).await?;
+    let here = IpAddr::from([127, 12, 34, 56]);
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(SocketAddr::new(here, 0))?;
+    let there = SocketAddr::from((Ipv4Addr::LOCALHOST, proxy.port()));
+    let _client = socket.connect(there).await?;
+    let (_, from) = server.accept().await?;
+    assert_eq!(from.ip(), here);
     Ok(())
 }

@@ -11,7 +11,7 @@ use kube::{Client, ResourceExt};
 use tokio_util::sync::CancellationToken;
 
 use super::{children, follow, metadata};
-use crate::controller::Context;
+use crate::context::Context;
 use crate::kinds::{self, FOREIGN, Kind};
 
 /// How often a cluster is asked for its kinds by who may not watch them.

@@ -9,7 +9,7 @@ use kube::Client;
 use kube::api::Api;
 
 use crate::apply::{Error, call};
-use crate::children::ChatRef;
+use crate::chat::ChatRef;
 
 /// Larger ones are read again at each pass, so that memory follows no large Secret.
 const KEPT_BYTES: usize = 64 << 10;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::children::ChatRef;
+use crate::chat::ChatRef;
 use crate::metrics;
 
 /// Why it should be looked at; the first is the most urgent.

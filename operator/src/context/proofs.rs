@@ -9,11 +9,11 @@ use k8s_openapi::api::apps::v1::Deployment;
 
 use crate::apply::Applied;
 use crate::build::{login_check, meta};
-use crate::children::{ChatRef, Child, Key};
+use crate::chat::ChatRef;
+use crate::children::state::{is_rolled_out, is_true};
+use crate::children::{Child, Key};
 use crate::credentials::{Credentials, PasswordStage};
-use crate::dereference::is_true;
 use crate::resources::Resources;
-use crate::status;
 use crate::validate::Validated;
 
 /// By ChatCluster: with which logins it was seen, and how long a pod may take to end.
@@ -82,7 +82,7 @@ fn services_run(chat: &Validated, applied: &Applied, children: &BTreeMap<Key, Ch
         let deployment = ("Deployment", meta::name(chat, service.name()));
         let child = children.get(&deployment);
         applied.wanted.contains(&deployment)
-            && child.is_some_and(|it| it.holds.is_some() && status::is_rolled_out(it))
+            && child.is_some_and(|it| it.holds.is_some() && is_rolled_out(it))
     })
 }
 
