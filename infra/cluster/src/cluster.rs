@@ -17,7 +17,6 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
-use crate::supervisor::Progress;
 use crate::wait::wait_until;
 use crate::{cgroups, namespaces, runtime};
 
@@ -32,6 +31,14 @@ pub struct Cluster {
     pub http_port: u16,
     /// The same for 443.
     pub https_port: u16,
+}
+
+/// What a supervisor tells whoever started it, a line of JSON each. `Ready` and `Failed` are last.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Progress {
+    Done { step: String, seconds: f64 },
+    Ready,
+    Failed(String),
 }
 
 impl Deref for Cluster {

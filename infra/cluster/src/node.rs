@@ -18,9 +18,10 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 
 use crate::namespaces::{ADDRESS, Namespaces};
-use crate::runtime::SOCKET;
 
 pub const NAME: &str = "node";
+/// Of the container runtime.
+pub const SOCKET: &str = "/run/containerd/containerd.sock";
 /// As `manifests/dns.yaml` says.
 const NAME_SERVER: &str = "10.96.0.10";
 

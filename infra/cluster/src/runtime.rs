@@ -14,9 +14,8 @@ use serde_json::json;
 use tokio::net::UnixStream;
 
 use crate::namespaces::{self, Namespaces};
-use crate::node::daemon;
+use crate::node::{SOCKET, daemon};
 
-pub const SOCKET: &str = "/run/containerd/containerd.sock";
 const PAUSE: &str = "chatcluster/pause:1";
 pub const COREDNS: &str = "chatcluster/coredns:1";
 

@@ -11,22 +11,13 @@ use chat_local::Supervisor as Keeper;
 use chat_local::process::PidFile;
 use chat_local::{daemon::Daemon, write_private};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
-use crate::cluster::{self, Cluster};
+use crate::cluster::{self, Cluster, Progress};
 use crate::doors::Door;
 use crate::namespaces::{self, Namespaces};
 use crate::{cgroups, node, runtime, volumes};
-
-/// What it tells whoever started it, a line of JSON each. `Ready` and `Failed` are last.
-#[derive(Debug, Serialize, Deserialize)]
-pub enum Progress {
-    Done { step: String, seconds: f64 },
-    Ready,
-    Failed(String),
-}
 
 /// The doors into the node.
 struct Doors {

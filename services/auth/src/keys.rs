@@ -8,15 +8,13 @@ use anyhow::{Context, ensure};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
 use aws_lc_rs::signature::Ed25519KeyPair;
 use aws_lc_rs::{hkdf, hmac};
-use chat_events::limits;
+use chat_events::{SessionId, UserId, limits};
 use chat_kit::identity::{Claims, TOKEN_TYPE, issuer};
 use jiff::Timestamp;
 use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse, ThumbprintHash};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
-
-use crate::session::Holder;
 
 pub mod jwks;
 
@@ -43,6 +41,13 @@ pub struct Derived {
     signing: EncodingKey,
     successor: hmac::Key,
     seal: RandomizedNonceKey,
+}
+
+/// Whose session a token is of.
+pub struct Holder {
+    pub user_id: UserId,
+    pub username: String,
+    pub session_id: SessionId,
 }
 
 impl Keys {

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
 use sqlx::PgConnection;
 
-use crate::keys::{Keys, REVOKED_FOR};
+use crate::keys::{Holder, Keys, REVOKED_FOR};
 
 mod issue;
 pub mod refresh;
@@ -27,13 +27,6 @@ pub use issue::{Account, Credentials, SessionInfo, SignedIn, User};
 const SESSIONS: i64 = 20;
 /// In this time a repeated refresh gets the same answer again.
 const REPEAT: f64 = 10.0;
-
-/// Whose session it is.
-pub struct Holder {
-    pub user_id: UserId,
-    pub username: String,
-    pub session_id: SessionId,
-}
 
 /// 256 bits that say nothing. Only its hash is stored.
 pub struct RefreshToken(Vec<u8>);

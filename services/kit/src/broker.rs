@@ -20,6 +20,7 @@ use crate::{metrics as names, trace};
 mod body;
 mod consume;
 mod declare;
+mod keep;
 mod pod;
 mod publisher;
 

@@ -2,6 +2,7 @@
 
 mod config;
 mod conversations;
+mod lease;
 mod messages;
 mod partitions;
 mod people;

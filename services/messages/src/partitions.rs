@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use self::leases::Leases;
+use crate::lease::Lease;
 use crate::writer::Writer;
 
 /// Others take a partition over when its owner was silent for this long.
@@ -28,22 +29,6 @@ const ROUND: Duration = Duration::from_secs(2);
 /// Broker messages that are handled together; the broker has twice as many on
 /// the way. A message holds one event at rest and up to 64 under load.
 const BATCH: usize = 128;
-
-/// The right to consume one partition. The batch transaction checks `fence`.
-#[derive(Clone, Debug)]
-pub struct Lease {
-    pub partition: u16,
-    pub fence: i64,
-    /// Cancelled when the partition is to be left, or was lost.
-    pub stop: CancellationToken,
-}
-
-impl Lease {
-    /// The right of this life of the process, and of no other.
-    pub fn key(&self) -> (u16, i64) {
-        (self.partition, self.fence)
-    }
-}
 
 struct Held {
     lease: Lease,

@@ -25,7 +25,7 @@ use tokio::sync::{Mutex, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use self::sequence::Outcome;
-use crate::partitions::Lease;
+use crate::lease::Lease;
 
 /// Events in one transaction; what came beyond that goes into the next ones.
 const TRANSACTION: usize = 256;
@@ -298,7 +298,7 @@ mod tests {
     use tokio_util::sync::CancellationToken;
 
     use super::{Batch, TRANSACTION, together};
-    use crate::partitions::Lease;
+    use crate::lease::Lease;
 
     fn batch(partition: u16, events: usize) -> Batch {
         Batch {

@@ -9,8 +9,7 @@ use chat_kit::cache::{Cache, Flights};
 use sqlx::PgPool;
 
 use crate::directory;
-use crate::users::list::{Listing, Page};
-use crate::users::query;
+use crate::users::query::{self, Listing, Page};
 
 /// Only room is at stake: an old version is never asked for again.
 const KEEP: Duration = Duration::from_secs(60);

@@ -10,6 +10,7 @@ use uuid::Uuid;
 pub mod cursor;
 pub mod get;
 pub mod list;
+pub mod order;
 pub mod query;
 pub mod update_me;
 

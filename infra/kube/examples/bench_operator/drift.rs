@@ -10,8 +10,7 @@ use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::json;
 
 use crate::Size;
-use crate::few::NAMESPACE;
-use crate::place::Place;
+use crate::place::{FEW, Place};
 use crate::report::{Report, Times};
 
 /// What is changed and deleted, of the kinds that a small chat has. Jobs that have
@@ -88,7 +87,7 @@ async fn damage_all(
     resource: &ApiResource,
     damage: Damage,
 ) -> Result<Vec<Done>> {
-    let api: Api<DynamicObject> = Api::namespaced_with(place.client.clone(), NAMESPACE, resource);
+    let api: Api<DynamicObject> = Api::namespaced_with(place.client.clone(), FEW, resource);
     let label =
         format!("app.kubernetes.io/instance={chat},app.kubernetes.io/managed-by=chat-operator");
     let objects = api

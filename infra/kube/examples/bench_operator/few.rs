@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::calls;
 use crate::floor::Floor;
-use crate::place::{Operator, Place};
+use crate::place::{FEW, Operator, Place};
 use crate::readiness::Readiness;
 use crate::report::{Report, Times, mebibytes, milliseconds, to_mebibytes};
 use crate::stand_in::StandIn;
@@ -21,13 +21,11 @@ use crate::usage::{forget_peak, peak, resident};
 use crate::wait::{PATIENCE, await_until};
 use crate::{Size, floor};
 
-/// Where all of this happens.
-pub const NAMESPACE: &str = "few";
 /// What is in each of the unrelated objects.
 const UNRELATED_BYTES: usize = 500_000;
 
 pub async fn run(place: &Place, size: &Size, report: &mut Report) -> Result<()> {
-    place.namespace(NAMESPACE).await?;
+    place.namespace(FEW).await?;
     starts(place, size, report).await?;
     let floor = bare(place, size, "floor-before").await?;
     let kubelet = StandIn::for_the_kubelet(&place.client);
@@ -99,7 +97,7 @@ async fn creates(
 ) -> Result<()> {
     let readiness = Readiness::watch(&place.client);
     // The first one opens connections, and is what the memory of one chat is seen by.
-    place.create(NAMESPACE, &chat(0)).await?;
+    place.create(FEW, &chat(0)).await?;
     readiness.of(&chat(0), PATIENCE).await?;
     place.silence().await?;
     let rss = resident(operator.pid())?;
@@ -117,7 +115,7 @@ async fn creates(
     let mut begun = Vec::new();
     for number in 1..=size.samples {
         let begin = Timestamp::now();
-        place.create(NAMESPACE, &chat(number)).await?;
+        place.create(FEW, &chat(number)).await?;
         ready.push(begin, readiness.of(&chat(number), PATIENCE).await?);
         begun.push(begin);
     }
@@ -325,7 +323,7 @@ async fn removals(place: &Place, size: &Size, report: &mut Report) -> Result<()>
     for number in 0..=size.samples.min(10) {
         let chat = chat(number);
         let begin = Timestamp::now();
-        let chats = place.chats(NAMESPACE);
+        let chats = place.chats(FEW);
         chats.delete(&chat, &DeleteParams::background()).await?;
         let what = format!("nothing is left of {chat}");
         let end = await_until(&what, PATIENCE, async || {
@@ -343,7 +341,7 @@ async fn removals(place: &Place, size: &Size, report: &mut Report) -> Result<()>
     );
     report.value("delete_ms", times.json());
     place
-        .chats(NAMESPACE)
+        .chats(FEW)
         .delete_collection(&DeleteParams::background(), &ListParams::default())
         .await?;
     await_until("all chats are gone", PATIENCE, async || {
@@ -360,8 +358,7 @@ async fn left(place: &Place, name: &str) -> Result<Vec<String>> {
     for (group, version, kind) in KINDS {
         let gvk = GroupVersionKind::gvk(group, version, kind);
         let resource = ApiResource::from_gvk(&gvk);
-        let api: Api<DynamicObject> =
-            Api::namespaced_with(place.client.clone(), NAMESPACE, &resource);
+        let api: Api<DynamicObject> = Api::namespaced_with(place.client.clone(), FEW, &resource);
         let objects = api.list_metadata(&ListParams::default()).await?;
         let names = objects.items.iter().map(ResourceExt::name_any);
         left.extend(

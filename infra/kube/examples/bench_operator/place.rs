@@ -26,6 +26,9 @@ const USER: &str = "chat-operator";
 /// Where the Lease is.
 const HOME: &str = "default";
 
+/// Where chats are made one after the other.
+pub const FEW: &str = "few";
+
 pub struct Place {
     pub plane: OwnControlPlane,
     /// The administrator's.

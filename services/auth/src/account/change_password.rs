@@ -15,8 +15,9 @@ use serde::Deserialize;
 use sqlx::{FromRow, PgConnection};
 use utoipa::ToSchema;
 
+use crate::keys::Holder;
 use crate::name::{Email, Username};
-use crate::session::{self, Credentials, Holder, SignedIn, User};
+use crate::session::{self, Credentials, SignedIn, User};
 use crate::state::App;
 use crate::throttle::{self, Kind};
 use crate::{audit, background, password};

@@ -12,8 +12,9 @@ use sqlx::PgPool;
 use utoipa::ToSchema;
 
 use crate::audit;
+use crate::keys::Holder;
 use crate::name::{Email, Username};
-use crate::session::{self, Credentials, Holder, SignedIn, User};
+use crate::session::{self, Credentials, SignedIn, User};
 use crate::state::App;
 use crate::throttle::{self, Kind};
 

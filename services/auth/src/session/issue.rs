@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Holder, RefreshToken};
+use super::RefreshToken;
+use crate::keys::Holder;
 use crate::state::App;
 
 /// An account as everybody may see it.

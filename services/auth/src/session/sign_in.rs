@@ -12,7 +12,8 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{Credentials, Holder, SignedIn, User};
+use super::{Credentials, SignedIn, User};
+use crate::keys::Holder;
 use crate::name::Email;
 use crate::state::App;
 use crate::throttle::{self, Kind};

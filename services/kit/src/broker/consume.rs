@@ -12,17 +12,15 @@ use lapin::options::{
 };
 use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, Consumer};
-use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::declare::{declare_exchanges, declare_queue};
+use super::declare::declare_queue;
+use super::keep::Keeper;
 use super::{ANSWER, Backoff, Broker, decode, persistent, text};
 use crate::metrics as names;
 use crate::planted::{self, Bug};
 
-/// A queue or a binding that somebody removed by hand is back within this. No publisher
-/// misses it as long as another queue takes the event.
-pub(super) const DECLARE_AGAIN: Duration = Duration::from_secs(8);
 /// An event that was delivered this often, and never handled nor refused, takes
 /// the process down with it.
 const CRASHES: i64 = 50;
@@ -159,17 +157,12 @@ impl Broker {
         F: FnMut(Arc<[Recorded]>) -> Fut + Send,
         Fut: Future<Output = Result<(), HandleError>> + Send,
     {
-        let mut again = interval_at(Instant::now() + DECLARE_AGAIN, DECLARE_AGAIN);
-        again.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut keeper = Keeper::of_queue(self, queue);
         loop {
             let deliveries = tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 deliveries = next_batch(consumer, batch) => deliveries?,
-                _ = again.tick() => {
-                    timeout(ANSWER, declare_exchanges(channel)).await??;
-                    timeout(ANSWER, declare_queue(channel, queue)).await??;
-                    continue;
-                }
+                error = keeper.ended() => return Err(error),
             };
             let early = planted::bug(match queue.owner {
                 Service::Messages => Bug::AckBeforeCommit,

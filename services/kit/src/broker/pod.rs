@@ -6,11 +6,13 @@ use chat_events::{Recorded, Service, limits};
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, Consumer};
-use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+use tokio::sync::Notify;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::consume::{DECLARE_AGAIN, next_batch};
-use super::declare::{PodQueue, declare};
+use super::consume::next_batch;
+use super::declare::PodQueue;
+use super::keep::Keeper;
 use super::{ANSWER, Backoff, Broker, decode};
 use crate::metrics as names;
 
@@ -26,7 +28,7 @@ pub enum PodEvent {
 impl Broker {
     /// Feeds this pod's own queue to `handle` until `stop`. The queue is
     /// exclusive and bounded: what it loses is fetched again after `Lost`, which comes
-    /// within [`DECLARE_AGAIN`] when it was full.
+    /// within [`super::keep::DECLARE_AGAIN`] when it was full.
     pub async fn consume_pod_queue<F, Fut>(
         &self,
         service: Service,
@@ -43,12 +45,14 @@ impl Broker {
                 () = stop.cancelled() => return,
                 channel = self.channel() => channel,
             };
-            let queue = PodQueue::new(service, pod);
+            let queue = Arc::new(PodQueue::new(service, pod));
             let lost = match subscribe_pod(&channel, &queue).await {
                 Ok(mut consumer) => {
                     backoff = Backoff::default();
                     handle(PodEvent::Subscribed).await;
-                    let end = feed_pod(&channel, &queue, &mut consumer, stop, &mut handle).await;
+                    let end = self
+                        .feed_pod(&channel, &queue, &mut consumer, stop, &mut handle)
+                        .await;
                     if stop.is_cancelled() {
                         return;
                     }
@@ -67,55 +71,51 @@ impl Broker {
             }
         }
     }
-}
 
-async fn feed_pod<F, Fut>(
-    channel: &Channel,
-    queue: &PodQueue,
-    consumer: &mut Consumer,
-    stop: &CancellationToken,
-    handle: &mut F,
-) -> anyhow::Result<()>
-where
-    F: FnMut(PodEvent) -> Fut + Send,
-    Fut: Future<Output = ()> + Send,
-{
-    let mut again = interval_at(Instant::now() + DECLARE_AGAIN, DECLARE_AGAIN);
-    again.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        let deliveries = tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            deliveries = next_batch(consumer, limits::BATCH_EVENTS) => deliveries?,
-            _ = again.tick() => {
-                // All of it, before our own binding: an event that only we hear of would
-                // count as routed.
-                timeout(2 * ANSWER, declare(channel)).await??;
-                timeout(ANSWER, queue.bind(channel)).await??;
-                if timeout(ANSWER, queue.has_overflowed(channel)).await?? {
+    async fn feed_pod<F, Fut>(
+        &self,
+        channel: &Channel,
+        queue: &Arc<PodQueue>,
+        consumer: &mut Consumer,
+        stop: &CancellationToken,
+        handle: &mut F,
+    ) -> anyhow::Result<()>
+    where
+        F: FnMut(PodEvent) -> Fut + Send,
+        Fut: Future<Output = ()> + Send,
+    {
+        let full = Arc::new(Notify::new());
+        let mut keeper = Keeper::of_pod(self, queue, &full);
+        loop {
+            let deliveries = tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                deliveries = next_batch(consumer, limits::BATCH_EVENTS) => deliveries?,
+                () = full.notified() => {
                     tracing::warn!(queue = %queue.name, "the pod's queue was full");
                     handle(PodEvent::Lost).await;
                     handle(PodEvent::Subscribed).await;
+                    continue;
                 }
-                continue;
-            }
-        };
-        let last = deliveries
-            .last()
-            .map_or(0, |delivery| delivery.delivery_tag);
-        let mut events = Vec::new();
-        for delivery in &deliveries {
-            match decode(&delivery.data) {
-                Ok(envelope) => events.extend(envelope.events),
-                Err(error) => {
-                    metrics::counter!(names::EVENTS_FAILED, "queue" => "pod").increment(1);
-                    tracing::error!(error, "cannot read an event for this pod");
+                error = keeper.ended() => return Err(error),
+            };
+            let last = deliveries
+                .last()
+                .map_or(0, |delivery| delivery.delivery_tag);
+            let mut events = Vec::new();
+            for delivery in &deliveries {
+                match decode(&delivery.data) {
+                    Ok(envelope) => events.extend(envelope.events),
+                    Err(error) => {
+                        metrics::counter!(names::EVENTS_FAILED, "queue" => "pod").increment(1);
+                        tracing::error!(error, "cannot read an event for this pod");
+                    }
                 }
             }
+            handle(PodEvent::Events(events.into())).await;
+            channel
+                .basic_ack(last, BasicAckOptions { multiple: true })
+                .await?;
         }
-        handle(PodEvent::Events(events.into())).await;
-        channel
-            .basic_ack(last, BasicAckOptions { multiple: true })
-            .await?;
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sqlx::PgPool;
 
-use super::Lease;
+use crate::lease::Lease;
 
 pub struct Leases {
     pool: PgPool,

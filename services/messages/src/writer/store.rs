@@ -9,7 +9,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::sequence::{Log, Logs, Mark, Outcome, Stored};
-use crate::partitions::Lease;
+use crate::lease::Lease;
 
 /// A process that is frozen in mid-transaction must not keep its leases for ever.
 pub const FROZEN: (&str, &str) = ("idle_in_transaction_session_timeout", "5s");

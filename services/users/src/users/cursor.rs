@@ -11,7 +11,7 @@ use chat_kit::Problem;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::list::{Order, Sort};
+use super::order::{Order, Sort};
 
 /// A longer one was not made by us.
 const CURSOR: usize = 2_048;
@@ -81,7 +81,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::{BASE64, Moment, Position, decode, encode};
-    use crate::users::list::{Direction, Order, Sort};
+    use crate::users::order::{Direction, Order, Sort};
 
     fn order(sort: Sort) -> Order {
         Order {

@@ -5,10 +5,12 @@ use axum::extract::State;
 use chat_events::{limits, text};
 use chat_kit::identity::Authenticated;
 use chat_kit::{Problem, ProblemBody, extract};
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use serde::Deserialize;
+use utoipa::IntoParams;
 
-use super::{User, cursor};
+use super::cursor;
+use super::order::{Direction, Order, Sort};
+use super::query::{Listing, Page};
 use crate::pages::Pages;
 
 /// Longest text that is looked for, in characters.
@@ -36,50 +38,6 @@ pub struct ListQuery {
     /// Users on a page; 10 when not given.
     #[param(minimum = 1, maximum = 100)]
     limit: Option<u32>,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Sort {
-    #[default]
-    Username,
-    Status,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Direction {
-    #[default]
-    Asc,
-    Desc,
-}
-
-/// A page of the list. As long as `next_cursor` leads on, every user comes once,
-/// whoever comes and goes meanwhile; the status is the one of now.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct Page {
-    pub users: Vec<User>,
-    pub next_cursor: Option<String>,
-}
-
-/// A request that was checked.
-#[derive(Debug, Serialize)]
-pub struct Listing {
-    pub order: Order,
-    pub limit: u32,
-    pub after: Option<cursor::Position>,
-}
-
-/// Which list it is: a cursor leads on in the same one only.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Order {
-    pub sort: Sort,
-    pub direction: Direction,
-    /// In lower case.
-    pub prefix: Option<String>,
-    /// In lower case.
-    pub username: Option<String>,
 }
 
 /// Users, page by page.

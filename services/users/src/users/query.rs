@@ -1,12 +1,30 @@
 //! The statements behind the list. A page is a range of an index, and so is a
 //! search: `prefix` up to the first text that does not begin with it.
 
+use serde::{Deserialize, Serialize};
 use sqlx::{PgPool, Postgres, QueryBuilder};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::cursor::{Moment, Position, encode};
-use super::list::{Direction, Listing, Order, Page, Sort};
-use super::{COLUMNS, Row};
+use super::order::{Direction, Order, Sort};
+use super::{COLUMNS, Row, User};
+
+/// Which page is asked for; it was checked.
+#[derive(Debug, Serialize)]
+pub struct Listing {
+    pub order: Order,
+    pub limit: u32,
+    pub after: Option<Position>,
+}
+
+/// A page of the list. As long as `next_cursor` leads on, every user comes once,
+/// whoever comes and goes meanwhile; the status is the one of now.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Page {
+    pub users: Vec<User>,
+    pub next_cursor: Option<String>,
+}
 
 /// One page. `version` is that of the directory, read before.
 pub async fn page(database: &PgPool, listing: &Listing, version: i64) -> sqlx::Result<Page> {

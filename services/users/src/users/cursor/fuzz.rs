@@ -8,7 +8,7 @@ use proptest::test_runner::TestCaseResult;
 use uuid::Uuid;
 
 use super::{BASE64, KEY_CHARS, Moment, Position, decode, encode};
-use crate::users::list::{Direction, Order, Sort};
+use crate::users::order::{Direction, Order, Sort};
 
 fn order(sort: Sort) -> Order {
     Order {
