@@ -276,17 +276,26 @@ async fn accept(
             // Frees what ended links held.
             Some(_) = links.join_next(), if !links.is_empty() => {}
             accepted = next => {
-                if let Ok((client, from)) = accepted {
-                    links.spawn(link(client, from, protocol, shared.clone()));
+                // Whoever came a moment before may not slip in, nor miss a reset.
+                if let Ok((client, from)) = accepted
+                    && !shared.faults.borrow().refuse
+                {
+                    let resets = shared.resets.subscribe();
+                    links.spawn(link(client, from, protocol, resets, shared.clone()));
                 }
             }
         }
     }
 }
 
-async fn link(mut client: TcpStream, from: SocketAddr, protocol: Protocol, shared: Arc<Shared>) {
+async fn link(
+    mut client: TcpStream,
+    from: SocketAddr,
+    protocol: Protocol,
+    mut resets: watch::Receiver<u64>,
+    shared: Arc<Shared>,
+) {
     let number = shared.opened.fetch_add(1, Ordering::Relaxed);
-    let mut resets = shared.resets.subscribe();
     let upstream = shared.upstream.load(Ordering::Relaxed);
     let Ok(mut server) = connect(from.ip(), upstream).await else {
         // Nobody is there; the client is told in the end.

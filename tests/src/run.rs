@@ -30,7 +30,7 @@ const BETWEEN_WORDS: Duration = Duration::from_secs(15);
 pub struct Plan {
     /// Its folder gets `schedule.jsonl` as well and, if a promise was broken, `logs`.
     pub load: LoadPlan,
-    /// Of the load; setting up and reading everything in the end come on top.
+    /// Of the load, or as long as the strikes take; setting up and reading everything in the end come on top.
     pub length: Duration,
     /// Pods of each service.
     pub replicas: usize,
@@ -88,7 +88,7 @@ async fn make(
     let until = Instant::now() + plan.length;
     run.meanwhile(async {
         let strikes = async {
-            nemesis.strike(&plan.schedule, until).await?;
+            nemesis.strike(&plan.schedule).await?;
             sleep_until(until).await;
             anyhow::Ok(())
         };

@@ -60,20 +60,17 @@ impl Nemesis {
 
     /// Strikes as the schedule says. What does not overlap in it does not overlap here
     /// either: a strike waits until those before it have healed, and all that follow
-    /// are as late as it is. None begins after `until`.
+    /// are as late as it is.
     ///
     /// # Errors
     /// When a component does not come back.
-    pub async fn strike(&self, schedule: &[Strike], until: Instant) -> anyhow::Result<()> {
+    pub async fn strike(&self, schedule: &[Strike]) -> anyhow::Result<()> {
         let mut start = Instant::now();
         for group in schedule.chunk_by(|one, next| next.at_ms < one.end_ms()) {
             let first = group[0].at();
             let begin = Instant::now().max(start + first);
             start = begin - first;
-            sleep_until(begin.min(until)).await;
-            if begin >= until {
-                return Ok(());
-            }
+            sleep_until(begin).await;
             try_join_all(group.iter().map(|strike| async move {
                 sleep_until(begin + (strike.at() - first)).await;
                 self.one(*strike).await

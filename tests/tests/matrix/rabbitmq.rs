@@ -43,6 +43,8 @@ async fn away(length: Duration) -> anyhow::Result<()> {
     let talk = Recorded::start(chat, 4).await?;
     talk.say(5);
     talk.settled().await?;
+    // On a busy machine somebody sees a message stored before it is told accepted.
+    talk.accepted().await?;
     let accepted = || -> usize {
         let clients = talk.clients.iter();
         clients.map(|client| client.state().accepted.len()).sum()
@@ -169,6 +171,7 @@ async fn alarm(raise: &[&str], clear: &[&str]) -> anyhow::Result<()> {
     let talk = Recorded::start(chat, 4).await?;
     talk.say(3);
     talk.settled().await?;
+    talk.accepted().await?;
     talk.breaks("the broker's memory or disk");
     handle.rabbitmqctl(raise).await?;
     await_alarm(&handle, true).await?;
