@@ -57,16 +57,24 @@ async fn a_session_that_ended_in_an_outage_is_closed_and_another_of_its_user_hea
     };
     // The one with the newest token, which a pod would ask with.
     let mut ended = world.socket(&pod, &elsewhere).await?;
-    stores.rabbitmq.stop().await?;
-    until("the pod is not ready", async || !pod.is_ready().await).await?;
-    world.keep(conversation, &bob, ClientId::generate(), "missed")?;
-    world.neighbours.known().revoked.push(elsewhere.session);
-    stores.rabbitmq.start().await?;
+    let outage = async {
+        stores.rabbitmq.stop().await?;
+        until("the pod is not ready", async || !pod.is_ready().await).await?;
+        world.keep(conversation, &bob, ClientId::generate(), "missed")?;
+        world.neighbours.known().revoked.push(elsewhere.session);
+        stores.rabbitmq.start().await?;
+        anyhow::Ok(())
+    };
+    // Who does not read meanwhile is taken for dead when the broker takes its time.
+    let heard = async { tokio::try_join!(await_positions(&mut stays), ended.close_code()) };
+    let (over, heard) = tokio::join!(outage, heard);
+    over?;
+    let (positions, code) = heard?;
     assert_eq!(
-        await_positions(&mut stays).await?,
+        positions,
         json!([{"conversation_id": conversation, "seq": 1}])
     );
-    assert_eq!(ended.close_code().await?, 4003);
+    assert_eq!(code, 4003);
     Ok(())
 }
 
