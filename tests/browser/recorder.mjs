@@ -12,6 +12,12 @@ const file = process.env.CHAT_HISTORY_FILE;
 /** Node and Chromium count from the same moment; the harness counts from its start. */
 const monotonic = () => Number(process.hrtime.bigint() / 1_000n);
 const offset = (performance.timeOrigin + performance.now()) * 1_000 - monotonic() - Number(process.env.CHAT_HISTORY_START);
+const MICROSECOND = 1e-6;
+/** What Chromium tells with the time at which it was. */
+const TIMED = [
+  ...['requestWillBeSent', 'responseReceived', 'loadingFinished', 'loadingFailed'],
+  ...['webSocketFrameSent', 'webSocketFrameReceived', 'webSocketClosed'],
+].map((event) => `Network.${event}`);
 /** Far from those that the harness gives. */
 let processes = 1_000_000;
 
@@ -21,10 +27,11 @@ export async function record(person) {
   const session = await person.context.newCDPSession(person.page);
   const recorder = new Recorder(known.id, person);
   session.on('Network.webSocketCreated', ({ requestId, url }) => recorder.begins(requestId, url));
-  session.on('Network.webSocketWillSendHandshakeRequest', (it) => recorder.asks(it.requestId, it.timestamp));
+  session.on('Network.webSocketWillSendHandshakeRequest', (it) => recorder.asks(it.requestId));
   session.on('Network.webSocketFrameSent', (it) => recorder.says(it.requestId, it.timestamp, it.response.payloadData));
   session.on('Network.webSocketFrameReceived', (it) => recorder.hears(it.requestId, it.timestamp, it.response.payloadData));
   session.on('Network.webSocketClosed', (it) => recorder.ends(it.requestId, it.timestamp));
+  for (const event of TIMED) session.on(event, ({ timestamp }) => recorder.passes(timestamp));
   await session.send('Network.enable');
   await watchPage(person.page, () => recorder.isReborn(), (state) => recorder.shows(state));
   person.recorder = recorder;
@@ -35,6 +42,8 @@ class Recorder {
   /** Entries of the logs that are no messages, by conversation and number. */
   marks = new Map();
   learning = new Set();
+  /** Of what Chromium told, in its seconds. */
+  latest = 0;
 
   constructor(user, { context }) {
     Object.assign(this, { user, context });
@@ -46,16 +55,24 @@ class Recorder {
     this.life = { process: (processes += 1), connections: 0, shown: new Map(), sends: new Map(), typing: new Map(), seen: null };
   }
 
-  /** A socket belongs to the document that opened it, also when that is gone. */
-  begins(id, url) {
-    this.sockets.set(id, { path: new URL(url).pathname, life: this.life });
+  passes(timestamp) {
+    this.latest = Math.max(this.latest, timestamp);
   }
 
-  asks(id, timestamp) {
+  /**
+   * A socket belongs to the document that opened it, also when that is gone. Chromium
+   * gives no time for its beginning, and one for its request that may be later than
+   * what others hear of it: it began after all that Chromium had told before.
+   */
+  begins(id, url) {
+    this.sockets.set(id, { path: new URL(url).pathname, life: this.life, asked: this.latest + MICROSECOND });
+  }
+
+  asks(id) {
     const socket = this.sockets.get(id);
     if (socket?.path !== '/ws/chat') return;
     socket.conn = socket.life.connections += 1;
-    this.note('invoke', 'connect', { conn: socket.conn }, socket.life, timestamp);
+    this.note('invoke', 'connect', { conn: socket.conn }, socket.life, socket.asked);
   }
 
   ends(id, timestamp) {

@@ -19,7 +19,7 @@ const SOON: Duration = Duration::from_secs(20);
 const HEARTBEATS: f64 = 3.0;
 /// Bytes of WAL that tell once who is in a room, for each member: some rows and their
 /// places in indexes. A notice for each member would take as much for each message.
-const AUDIENCE: f64 = 500.0;
+const AUDIENCE: f64 = 300.0;
 
 struct Stage {
     // Dropped in this order.
@@ -111,7 +111,7 @@ async fn a_message_to_a_hundred_takes_no_more_commits_and_sends_than_one_to_ten(
         let heartbeats = HEARTBEATS / ran.messages as f64;
         writes.push(1_000.0 * (members as f64 * (1.0 + heartbeats) + 1.0));
         let audience = AUDIENCE * members as f64 / ran.messages as f64;
-        wal.push(1_000.0 * (1_300.0 + audience));
+        wal.push(1_000.0 * audience);
     }
     for (few, name) in [
         (1_000.0, "commits, messages"),
@@ -126,8 +126,11 @@ async fn a_message_to_a_hundred_takes_no_more_commits_and_sends_than_one_to_ten(
     for (cost, most) in costs.iter().zip(writes) {
         at_most(cost, "writes to sockets", most)?;
     }
-    for (cost, most) in costs.iter().zip(wal) {
-        at_most(cost, "bytes of WAL, notifications", most)?;
+    // A busy machine sends few messages, which share what is told once.
+    for (cost, once) in costs.iter_mut().zip(wal) {
+        let bytes = cost.get_mut("bytes of WAL, notifications");
+        *bytes.context("nobody counted")? -= once;
+        at_most(cost, "bytes of WAL, notifications", 1_300_000.0)?;
     }
     // Slower messages share fewer commits, whatever a commit takes.
     for cost in &mut costs {
@@ -140,6 +143,7 @@ async fn a_message_to_a_hundred_takes_no_more_commits_and_sends_than_one_to_ten(
     for name in [
         "sql statements, messages",
         "sql statements, notifications",
+        "bytes of WAL, notifications",
         "AMQP publishes",
     ] {
         let (ten, hundred) = (costs[0].get(name), costs[1].get(name));
