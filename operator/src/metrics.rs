@@ -20,8 +20,8 @@ pub const LEADER: &str = "chat_operator_leader";
 
 const SECONDS: [f64; 10] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
 /// After a start, many wait for their first look.
-const WAITS: [f64; 13] = [
-    0.01, 0.05, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0,
+const WAITS: [f64; 14] = [
+    0.01, 0.05, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 640.0,
 ];
 
 /// Installs the recorder. Call it once per process.

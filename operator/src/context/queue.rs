@@ -1,9 +1,10 @@
 //! Which ChatCluster is next. No I/O.
 //!
 //! A ChatCluster waits at most once and runs at most once. Changes by people come
-//! before what the cluster reports, and that before the first look after a start.
+//! before what the cluster reports, and that before the first look after a start. But a
+//! crowd of changes does not hold up what was begun: only every second turn is theirs.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -39,8 +40,10 @@ pub struct Queue {
 
 #[derive(Debug, Default)]
 struct State {
-    /// In the order in which they are taken.
-    ready: BTreeSet<(Reason, u64, ChatRef)>,
+    /// By reason and arrival.
+    ready: BTreeMap<(Reason, u64), ChatRef>,
+    /// The last turn was an edit's.
+    was_edit: bool,
     places: HashMap<ChatRef, Place>,
     /// Tries again at this time, unless something happens before.
     later: BTreeSet<(Instant, ChatRef)>,
@@ -202,7 +205,7 @@ impl State {
     fn enter(&mut self, chat: ChatRef, reason: Reason, since: Instant) {
         self.arrivals += 1;
         let arrival = self.arrivals;
-        self.ready.insert((reason, arrival, chat.clone()));
+        self.ready.insert((reason, arrival), chat.clone());
         let place = Place {
             reason,
             arrival,
@@ -218,8 +221,7 @@ impl State {
     fn withdraw(&mut self, chat: &ChatRef) -> Option<Place> {
         self.later.retain(|(_, other)| other != chat);
         let place = self.places.remove(chat)?;
-        self.ready
-            .remove(&(place.reason, place.arrival, chat.clone()));
+        self.ready.remove(&(place.reason, place.arrival));
         Some(place)
     }
 
@@ -235,7 +237,14 @@ impl State {
 
     /// The first one, and how long it has waited.
     fn take(&mut self) -> Option<(ChatRef, Duration)> {
-        let (_, _, chat) = self.ready.pop_first()?;
+        let urgent = if self.was_edit {
+            self.ready.range((Reason::Touched, 0)..).next()
+        } else {
+            None
+        };
+        let (&turn, _) = urgent.or_else(|| self.ready.first_key_value())?;
+        self.was_edit = turn.0 == Reason::Edited;
+        let chat = self.ready.remove(&turn)?;
         let place = self.places.remove(&chat);
         let running = Running {
             since: Instant::now(),

@@ -30,9 +30,25 @@ async fn an_edit_overtakes_a_thousand_that_wait_for_their_first_look() {
     queue.add(chat("edited"), Reason::Edited);
     queue.add(chat("999"), Reason::Edited);
     assert_eq!(next(&queue).await, "edited");
-    assert_eq!(next(&queue).await, "999");
     assert_eq!(next(&queue).await, "touched");
+    assert_eq!(next(&queue).await, "999");
     assert_eq!(next(&queue).await, "0");
+}
+
+#[tokio::test]
+async fn a_crowd_that_was_just_made_holds_up_nothing_that_was_begun() {
+    let queue = Queue::default();
+    for number in 0..1000 {
+        queue.add(chat(&number.to_string()), Reason::Edited);
+    }
+    for name in ["begun", "as well"] {
+        queue.add(chat(name), Reason::Touched);
+    }
+    let mut turns = Vec::new();
+    for _ in 0..6 {
+        turns.push(next(&queue).await);
+    }
+    assert_eq!(turns, ["0", "begun", "1", "as well", "2", "3"]);
 }
 
 #[tokio::test]
