@@ -237,12 +237,12 @@ impl State {
 
     /// The first one, and how long it has waited.
     fn take(&mut self) -> Option<(ChatRef, Duration)> {
-        let urgent = if self.was_edit {
+        let reported = if self.was_edit {
             self.ready.range((Reason::Touched, 0)..).next()
         } else {
             None
         };
-        let (&turn, _) = urgent.or_else(|| self.ready.first_key_value())?;
+        let (&turn, _) = reported.or_else(|| self.ready.first_key_value())?;
         self.was_edit = turn.0 == Reason::Edited;
         let chat = self.ready.remove(&turn)?;
         let place = self.places.remove(&chat);
