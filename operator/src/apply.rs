@@ -10,10 +10,10 @@ mod volumes;
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::StreamExt;
-use kube::Client;
 
 use crate::chat::Chat;
-use crate::children::{Child, Children, Key};
+use crate::children::{Child, Key};
+use crate::context::Context;
 use crate::kinds::{self, Kind};
 use crate::resources::Resources;
 use plan::{Desired, Step};
@@ -43,8 +43,7 @@ pub struct Applied {
 /// What somebody had set, and is as it should be again, is in `taken_back` also when
 /// the pass does not come to its end.
 pub async fn apply(
-    client: &Client,
-    children: &Children,
+    context: &Context,
     chat: &Chat,
     known: &BTreeMap<Key, Child>,
     resources: Resources,
@@ -58,7 +57,7 @@ pub async fn apply(
         applied.queued.extend(turns.waiting);
         let calls: Vec<_> = group
             .iter()
-            .map(|desired| one(client, children, chat, known, desired))
+            .map(|desired| one(context, chat, known, desired))
             .collect();
         let outcomes: Vec<_> = futures::stream::iter(calls)
             .buffer_unordered(AT_ONCE)
@@ -87,7 +86,7 @@ pub async fn apply(
     }
     applied.conflicts.sort();
     held.extend(applied.queued.iter().cloned());
-    remove_orphans(client, chat, known, &applied.wanted, &held).await?;
+    remove_orphans(&context.client, chat, known, &applied.wanted, &held).await?;
     Ok(applied)
 }
 
@@ -99,12 +98,12 @@ enum Outcome {
 }
 
 async fn one(
-    client: &Client,
-    children: &Children,
+    context: &Context,
     chat: &Chat,
     known: &BTreeMap<Key, Child>,
     desired: &Desired,
 ) -> Result<Outcome, Error> {
+    let (client, children) = (&context.client, &context.children);
     let child = known.get(&(desired.kind.name, desired.name.clone()));
     let object = || format!("{} {}", desired.kind.name, desired.name);
     let sent = match plan::step(desired, child, &chat.uid) {
@@ -131,6 +130,9 @@ async fn one(
     Ok(match sent {
         send::Sent::Holds(live, taken_back) => {
             children.verify(desired.kind, &live, desired.digest);
+            if desired.kind.name == "Secret" {
+                context.secrets.wrote(&live);
+            }
             Outcome::Holds(taken_back)
         }
         send::Sent::Foreign => Outcome::Conflict(object()),
@@ -139,7 +141,7 @@ async fn one(
 }
 
 async fn remove_orphans(
-    client: &Client,
+    client: &kube::Client,
     chat: &Chat,
     known: &BTreeMap<Key, Child>,
     wanted: &BTreeSet<Key>,
@@ -203,7 +205,7 @@ mod tests {
     /// The last answer about a deleted object may come after the watch told of its end.
     #[tokio::test]
     async fn what_went_unnoticed_is_not_waited_for() {
-        let client = testing::client(|request| match request.method().as_str() {
+        let context = testing::context(|request| match request.method().as_str() {
             "GET" => (
                 404,
                 json!({"status": "Failure", "message": "", "reason": "NotFound", "code": 404}),
@@ -214,7 +216,7 @@ mod tests {
             namespace: "n".into(),
             name: "demo".into(),
         };
-        let children = Children::default();
+        let children = &context.children;
         let mut former = metadata();
         former["uid"] = "gone".into();
         former["ownerReferences"][0]["uid"] = "former".into();
@@ -236,15 +238,7 @@ mod tests {
             key: key.clone(),
             uid: "chat".into(),
         };
-        let applied = apply(
-            &client,
-            &children,
-            &chat,
-            &known,
-            resources,
-            &mut Vec::new(),
-        )
-        .await;
+        let applied = apply(&context, &chat, &known, resources, &mut Vec::new()).await;
         assert_eq!(applied.expect("all is applied").waits, [""; 0]);
         let uids: Vec<_> = children.of(&key).into_values().map(|it| it.uid).collect();
         assert_eq!(uids, ["child"]);
@@ -252,14 +246,14 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_taken_back_is_told_when_a_later_call_fails() {
-        let client = testing::client(|request| {
+        let context = testing::context(|request| {
             answer(request.uri().path(), request.uri().query().unwrap_or(""))
         });
         let key = ChatRef {
             namespace: "n".into(),
             name: "demo".into(),
         };
-        let children = Children::default();
+        let children = &context.children;
         for kind in ["ConfigMap", "Service"] {
             let object = serde_json::from_value(json!({"metadata": metadata()}));
             let kind = kinds::by_name(kind).expect("a kind");
@@ -286,15 +280,7 @@ mod tests {
             uid: "chat".into(),
         };
         let mut taken_back = Vec::new();
-        let applied = apply(
-            &client,
-            &children,
-            &chat,
-            &known,
-            resources,
-            &mut taken_back,
-        )
-        .await;
+        let applied = apply(&context, &chat, &known, resources, &mut taken_back).await;
         let error = applied.expect_err("nobody may write the Service");
         assert!(error.to_string().contains("Service demo-web"), "{error}");
         let told: Vec<_> = taken_back.into_iter().map(|it| it.what).collect();

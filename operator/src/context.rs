@@ -9,6 +9,7 @@ pub mod testing;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use kube::Client;
 
@@ -36,6 +37,8 @@ pub struct Context {
     pub announcer: Announcer,
     chats: Mutex<HashMap<ChatRef, Known>>,
     apis: Mutex<BTreeSet<Api>>,
+    /// When the status of each was last written.
+    written: Mutex<HashMap<ChatRef, Instant>>,
     /// The keys with which every pod of auth was seen to run.
     keys_in_use: Mutex<HashMap<ChatRef, String>>,
 }
@@ -64,6 +67,7 @@ impl Context {
             secrets: Secrets::default(),
             proofs: Proofs::default(),
             chats: Mutex::default(),
+            written: Mutex::default(),
             apis: Mutex::default(),
             keys_in_use: Mutex::default(),
         }
@@ -100,6 +104,7 @@ impl Context {
     /// Takes in that a ChatCluster is gone.
     pub fn forget(&self, key: &ChatRef) {
         lock(&self.chats).remove(key);
+        lock(&self.written).remove(key);
         lock(&self.keys_in_use).remove(key);
         self.proofs.forget(key);
         self.secrets.forget(key);
@@ -141,7 +146,13 @@ impl Context {
             && known.metadata.uid.as_deref() == uid
         {
             Arc::make_mut(known).status = Some(status);
+            lock(&self.written).insert(key.clone(), Instant::now());
         }
+    }
+
+    /// How long ago this operator wrote a status of it, if it did.
+    pub fn since_written(&self, key: &ChatRef) -> Option<Duration> {
+        lock(&self.written).get(key).map(Instant::elapsed)
     }
 
     /// Whether every pod of auth is known to run with these keys.

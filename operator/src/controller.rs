@@ -31,6 +31,10 @@ const PASS: Duration = Duration::from_secs(50);
 /// How often to look whether an object that must go has gone.
 const WAIT: Duration = Duration::from_secs(2);
 
+/// Pods come one by one, and each status is a write: progress is told so long after
+/// what was told before.
+const PROGRESS: Duration = Duration::from_secs(1);
+
 /// Works on the queue with so many passes at a time until it is closed, and ends
 /// when the last of them has.
 pub async fn work(context: Arc<Context>, workers: usize) {
@@ -119,9 +123,8 @@ async fn pass(context: &Context, key: &ChatRef) -> Result<Outcome, apply::Error>
                 key: key.clone(),
                 uid: chat.metadata.uid.clone().unwrap_or_default(),
             };
-            let (client, children) = (&context.client, &context.children);
             let (resources, taken_back) = (resources.clone(), &mut taken_back);
-            Some(apply(client, children, &chat, &before, resources, taken_back).await)
+            Some(apply(context, &chat, &before, resources, taken_back).await)
         }
         _ => None,
     };
@@ -143,7 +146,7 @@ async fn pass(context: &Context, key: &ChatRef) -> Result<Outcome, apply::Error>
         applied: applied.as_ref(),
         children: &context.children.of(key),
     });
-    report(context, key, &chat, &seen).await?;
+    let untold = report(context, key, &chat, &seen).await?;
     let applied = applied.transpose()?.unwrap_or_default();
     if !applied.conflicts.is_empty() {
         // Nobody tells when somebody else's object goes.
@@ -153,12 +156,12 @@ async fn pass(context: &Context, key: &ChatRef) -> Result<Outcome, apply::Error>
     let (now, all) = (Timestamp::now(), &facts.credentials);
     // Without a pod, nothing is seen, and so nothing waited for.
     let passwords = all.passwords.wake(now).filter(|_| !chat.spec.stopped);
-    let wakes = [all.rotation.wake(now), passwords];
+    // Their end may have been missed.
+    let waits = (!applied.waits.is_empty()).then_some(WAIT);
+    let wakes = [all.rotation.wake(now), passwords, waits, untold];
     let wake = wakes.into_iter().flatten().min();
     Ok(match (again, wake) {
         (true, _) => Outcome::Again(Duration::ZERO),
-        // Their end may have been missed.
-        (false, _) if !applied.waits.is_empty() => Outcome::Again(WAIT),
         (false, Some(wake)) => Outcome::Again(wake),
         (false, None) => Outcome::Done,
     })
@@ -191,16 +194,26 @@ fn follow_keys(
     context.run_with_keys(key, credentials) && credentials.jwt_key_previous.is_some()
 }
 
-/// The fifth step: the status, and an event for each of its transitions.
+/// The fifth step: the status, and an event for each of its transitions. Returns after
+/// what time progress may be told that was not told now.
 async fn report(
     context: &Context,
     key: &ChatRef,
     chat: &ChatCluster,
     seen: &Observation,
-) -> Result<(), apply::Error> {
+) -> Result<Option<Duration>, apply::Error> {
     let status = status::compute(chat, seen, Timestamp::now());
     let before = chat.status.as_ref();
-    if status::write(&context.client, key, before, &status).await? {
+    if before == Some(&status) {
+        return Ok(None);
+    }
+    if seen.hindrance.is_none() && status::is_progress(before, &status) {
+        let since = context.since_written(key);
+        if let Some(rest) = since.and_then(|it| PROGRESS.checked_sub(it)) {
+            return Ok(Some(rest));
+        }
+    }
+    if status::write(&context.client, key, &status).await? {
         for transition in status::transitions(before, &status) {
             context
                 .announcer
@@ -209,5 +222,5 @@ async fn report(
         }
         context.wrote(key, chat.metadata.uid.as_deref(), status);
     }
-    Ok(())
+    Ok(None)
 }

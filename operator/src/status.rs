@@ -269,16 +269,22 @@ pub fn transitions(
         .collect()
 }
 
-/// Writes the status, if it differs from what the object has.
+/// Whether the same spec just gets on: nothing turned that is worth an event, and
+/// nothing keeps it from getting on.
+pub fn is_progress(before: Option<&ChatClusterStatus>, after: &ChatClusterStatus) -> bool {
+    let mut conditions = after.conditions.iter();
+    let is_stalled = conditions.any(|it| it.type_ == "Stalled" && it.status == "True");
+    before.is_some_and(|before| before.observed_generation == after.observed_generation)
+        && !is_stalled
+        && transitions(before, after).is_empty()
+}
+
+/// Writes the status; `false` when there is no such ChatCluster any more.
 pub async fn write(
     client: &Client,
     chat: &ChatRef,
-    before: Option<&ChatClusterStatus>,
     status: &ChatClusterStatus,
 ) -> Result<bool, Error> {
-    if before == Some(status) {
-        return Ok(false);
-    }
     let api: Api<ChatCluster> = Api::namespaced(client.clone(), &chat.namespace);
     let body = Patch::Apply(json!({
         "apiVersion": "chatcluster.io/v1alpha1",
@@ -292,7 +298,6 @@ pub async fn write(
     })
     .await
     {
-        // It was deleted meanwhile.
         Err(error) if error.is_not_found() => Ok(false),
         written => written.map(|_| true),
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
-use kube::api::Api;
+use kube::api::{Api, DynamicObject};
 
 use crate::apply::{Error, call};
 use crate::chat::ChatRef;
@@ -19,6 +19,22 @@ const KEPT_BYTES: usize = 64 << 10;
 pub struct Content {
     pub data: BTreeMap<String, Vec<u8>>,
     pub annotations: BTreeMap<String, String>,
+}
+
+impl Content {
+    fn is_small(&self) -> bool {
+        self.data.values().map(Vec::len).sum::<usize>() <= KEPT_BYTES
+    }
+}
+
+impl From<Secret> for Content {
+    fn from(secret: Secret) -> Self {
+        let data = secret.data.unwrap_or_default().into_iter();
+        Self {
+            data: data.map(|(key, value)| (key, value.0)).collect(),
+            annotations: secret.metadata.annotations.unwrap_or_default(),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -34,6 +50,8 @@ struct Entry {
     chats: BTreeSet<ChatRef>,
     /// Changes with each event.
     events: u64,
+    /// The version of which the last event told; that it is gone is the newest of all.
+    told: u64,
     /// Its resource version and content, `None` when there is no such Secret.
     read: Option<Option<(String, Arc<Content>)>>,
 }
@@ -65,6 +83,7 @@ impl Secrets {
         let Some(entry) = inner.get_mut(&(namespace.to_owned(), name.to_owned())) else {
             return Vec::new();
         };
+        entry.told = version.map_or(u64::MAX, |it| it.parse().unwrap_or(u64::MAX));
         let known = entry
             .read
             .as_ref()
@@ -94,25 +113,12 @@ impl Secrets {
         let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
         let object = format!("Secret {name}");
         let secret = call("get", &object, || api.get_opt(name)).await?;
-        let read = secret.map(|secret| {
-            let content = Content {
-                data: secret
-                    .data
-                    .unwrap_or_default()
-                    .into_iter()
-                    .map(|(key, value)| (key, value.0))
-                    .collect(),
-                annotations: secret.metadata.annotations.unwrap_or_default(),
-            };
-            (
-                secret.metadata.resource_version.unwrap_or_default(),
-                Arc::new(content),
-            )
+        let read = secret.map(|mut secret| {
+            let version = secret.metadata.resource_version.take();
+            (version.unwrap_or_default(), Arc::new(Content::from(secret)))
         });
         let content = read.as_ref().map(|(_, content)| content.clone());
-        let small = content
-            .as_ref()
-            .is_none_or(|it| it.data.values().map(Vec::len).sum::<usize>() <= KEPT_BYTES);
+        let small = content.as_ref().is_none_or(|it| it.is_small());
         // An event during the call may have told of something newer.
         if let Some(entry) = self.lock().get_mut(&key)
             && Some(entry.events) == events
@@ -121,6 +127,30 @@ impl Secrets {
             entry.read = Some(read);
         }
         Ok(content)
+    }
+
+    /// Takes in a Secret that was just written, as the server answered; so it needs not
+    /// be read. What an event has told since is newer.
+    pub fn wrote(&self, written: &DynamicObject) {
+        let metadata = &written.metadata;
+        let name = (metadata.namespace.clone(), metadata.name.clone());
+        let (Some(namespace), Some(name)) = name else {
+            return;
+        };
+        let version = metadata.resource_version.clone().unwrap_or_default();
+        let Ok(number) = version.parse::<u64>() else {
+            return;
+        };
+        let Ok(secret) = written.clone().try_parse::<Secret>() else {
+            return;
+        };
+        let content = Content::from(secret);
+        if let Some(entry) = self.lock().get_mut(&(namespace, name))
+            && entry.told <= number
+            && content.is_small()
+        {
+            entry.read = Some(Some((version, Arc::new(content))));
+        }
     }
 
     /// Forgets what was read before this version was written.
@@ -155,6 +185,8 @@ impl Secrets {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn chat(name: &str) -> ChatRef {
@@ -186,6 +218,29 @@ mod tests {
         secrets.forget(&chat("a"));
         secrets.forget(&chat("b"));
         assert!(secrets.lock().is_empty());
+    }
+
+    #[test]
+    fn what_was_written_is_known_unless_something_newer_was_told() {
+        let secrets = referring();
+        let written = |version: &str| {
+            let metadata = json!({"namespace": "n", "name": "tls", "resourceVersion": version});
+            let object = json!({"metadata": metadata, "data": {"key": "b2xk"}});
+            let object = serde_json::from_value(object).unwrap_or_else(|error| panic!("{error}"));
+            secrets.wrote(&object);
+            let inner = secrets.lock();
+            let entry = inner.get(&("n".to_owned(), "tls".to_owned()));
+            let (version, content) = entry?.read.clone()??;
+            Some((version, content.data.get("key").cloned()?))
+        };
+        let old = Some(("7".to_owned(), b"old".to_vec()));
+        assert_eq!(written("7"), old);
+        assert!(secrets.see("n", "tls", Some("7")).is_empty());
+        assert_eq!(secrets.see("n", "tls", Some("8")), [chat("b")]);
+        assert_eq!(written("7"), None);
+        assert!(written("8").is_some());
+        assert_eq!(secrets.see("n", "tls", None), [chat("b")]);
+        assert_eq!(written("8"), None);
     }
 
     #[test]

@@ -20,7 +20,7 @@ struct Flags {
 }
 
 /// Every call is answered by this function, with a status and an object.
-pub fn client(answer: impl Fn(&Request<Body>) -> (u16, Value) + Send + 'static) -> Client {
+fn client(answer: impl Fn(&Request<Body>) -> (u16, Value) + Send + 'static) -> Client {
     let server = tower::service_fn(move |request: Request<Body>| {
         let (status, object) = answer(&request);
         let body = Body::from(object.to_string().into_bytes());
@@ -30,9 +30,9 @@ pub fn client(answer: impl Fn(&Request<Body>) -> (u16, Value) + Send + 'static) 
     Client::new(server, "default")
 }
 
-/// The same, when it does not matter what is asked for.
-pub fn context(answer: impl Fn() -> (u16, Value) + Send + 'static) -> Context {
-    let client = client(move |_| answer());
+/// A context whose calls are answered so.
+pub fn context(answer: impl Fn(&Request<Body>) -> (u16, Value) + Send + 'static) -> Context {
+    let client = client(answer);
     let announcer = Announcer::new(client.clone(), "test".into());
     let flags = Flags::parse_from(["operator"]);
     let reach = Arc::new(Reach::default());

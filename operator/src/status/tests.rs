@@ -118,3 +118,27 @@ fn each_transition_is_one_event_and_no_transition_is_none() {
     let other = compute(&chat(Some(stalled.clone())), &seen, at(4));
     assert_eq!(kinds(Some(&stalled), &other), ["Stalled True"]);
 }
+
+#[test]
+fn progress_is_what_turns_nothing_of_the_same_spec() {
+    let mut seen = healthy();
+    seen.components[0].settled = false;
+    let first = compute(&chat(None), &seen, at(1));
+    seen.components[1].settled = false;
+    let second = compute(&chat(Some(first.clone())), &seen, at(2));
+    assert_ne!(first, second);
+    assert!(is_progress(Some(&first), &second));
+    assert!(!is_progress(None, &second));
+
+    let ready = compute(&chat(Some(first.clone())), &healthy(), at(2));
+    assert!(!is_progress(Some(&first), &ready));
+    let mut edited = second.clone();
+    edited.observed_generation = Some(4);
+    assert!(!is_progress(Some(&first), &edited));
+    seen.problem = Some(problem("NoSuchSecret"));
+    let stalled = compute(&chat(Some(first.clone())), &seen, at(2));
+    assert!(!is_progress(Some(&first), &stalled));
+    seen.components[1].settled = true;
+    let other = compute(&chat(Some(stalled.clone())), &seen, at(3));
+    assert!(!is_progress(Some(&stalled), &other));
+}

@@ -90,6 +90,11 @@ async fn a_chat_costs_one_write_for_each_object_and_a_few_more() -> Result<()> {
     falls_silent(&place).await?;
     let children = place.children("demo").await?.len();
     let calls = calls(&place, mark)?;
+    let read: Vec<_> = calls
+        .iter()
+        .filter(|call| call.verb == "get" && call.code == 200)
+        .collect();
+    ensure!(read.is_empty(), "what it has just written: {read:?}");
     let writes = calls.iter().filter(|call| call.is_write());
     let of_children = writes
         .clone()
