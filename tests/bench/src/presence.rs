@@ -5,10 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
+use chat_e2e::await_until;
 use chat_e2e::load::pace;
 use chat_e2e::load::socket::RawSocket;
-use chat_e2e::load::{Cast, latencies};
+use chat_e2e::load::usage::Spent;
+use chat_e2e::load::{Cast, Member, latencies};
 use futures::future::try_join_all;
 use hdrhistogram::Histogram;
 use tokio::task::JoinSet;
@@ -38,44 +40,94 @@ pub struct Args {
     online: usize,
 }
 
+#[derive(Default)]
 struct Board {
     came: Mutex<HashMap<String, Instant>>,
-    times: Mutex<Histogram<u64>>,
     online: AtomicU64,
     offline: AtomicU64,
 }
 
+/// What somebody's coming and going costs is found by the first visits, which one
+/// watches; what a delivery costs, by the others.
 pub async fn run(args: &Args) -> anyhow::Result<()> {
     let stage = Stage::start(1).await?;
     let cast = Cast::new(&stage.chat).await?;
     let visits = (args.rate / 2.0 * args.seconds) as usize;
-    ensure!(visits > 0 && args.watchers > 0, "more than nothing");
+    ensure!(visits > 0 && args.watchers > 1, "more than nothing");
     let residents = cast.people(args.online).await?;
-    let guests = cast.people(visits).await?;
+    eprintln!("opening {} sockets", residents.len());
     let mut there = Vec::new();
     for some in residents.chunks(64) {
         there.extend(try_join_all(some.iter().map(|one| cast.socket(one, 0))).await?);
     }
-    let board = Arc::new(Board {
-        came: Mutex::default(),
-        times: Mutex::new(latencies()),
-        online: AtomicU64::new(0),
-        offline: AtomicU64::new(0),
-    });
+    let board = Arc::<Board>::default();
+    let times = Arc::new(Mutex::new(latencies()));
     let mut watching = JoinSet::new();
-    for watcher in cast.people(args.watchers).await? {
-        let mut socket = cast.notices(&watcher, 0).await?;
-        // Its hello.
-        socket.next().await?;
-        watching.spawn(watch(socket, board.clone()));
+    let mut spent = Vec::new();
+    let mut counted = stage.counters().await?;
+    for watchers in [1, args.watchers] {
+        for watcher in cast.people(watchers - watching.len()).await? {
+            let mut socket = cast.notices(&watcher, 0).await?;
+            // Its hello.
+            socket.next().await?;
+            watching.spawn(watch(socket, board.clone(), times.clone()));
+        }
+        let guests = cast.people(visits).await?;
+        counted = stage.counters().await?;
+        times.lock().unwrap_or_else(PoisonError::into_inner).reset();
+        spent.push(come_and_go(&stage, &cast, args, &guests, &board, watchers).await?);
     }
-    let counted = stage.counters().await?;
+    watching.shutdown().await;
+    let latency = Latency::of(&times.lock().unwrap_or_else(PoisonError::into_inner));
+    let transitions = 2.0 * visits as f64;
+    let deliveries = transitions * args.watchers as f64;
+    let name = format!("{} watchers", args.watchers);
+    let mut run = Run::new("presence", &name, "delivery")?;
+    run.counters = stage.counters().await?.since(&counted, transitions);
+    let [alone, all] = spent.as_slice() else {
+        bail!("two times");
+    };
+    run.spent(all, deliveries, all.seconds);
+    run.latency.insert("told who came".into(), latency);
+    let more = all.total() - alone.total();
+    for (name, figure) in [
+        ("transitions", transitions),
+        ("deliveries that should come", deliveries),
+        ("people who stay", args.online as f64),
+        (
+            "ms of CPU for a transition that one sees",
+            alone.total() / 1e3 / transitions,
+        ),
+        (
+            "µs of CPU for each delivery more",
+            more / (deliveries - transitions),
+        ),
+    ] {
+        run.figures.insert(name.into(), figure);
+    }
+    run.notes.push(
+        "counters are for 1,000 transitions; opening and closing the sockets is included".into(),
+    );
+    drop(there);
+    run.save()
+}
+
+/// Until every watcher has heard that everybody has come and gone; what it took.
+async fn come_and_go(
+    stage: &Stage,
+    cast: &Cast<'_>,
+    args: &Args,
+    guests: &[Member],
+    board: &Board,
+    watchers: usize,
+) -> anyhow::Result<Spent> {
+    board.online.store(0, Ordering::Release);
+    board.offline.store(0, Ordering::Release);
     let before = stage.parts.read()?;
-    let began = Instant::now();
     let length = Duration::from_secs_f64(args.seconds);
     let mut due = pace::every(args.rate / 2.0, length, 1).swap_remove(0);
     let mut staying = JoinSet::new();
-    for guest in &guests {
+    for guest in guests {
         let Some(_) = due.recv().await else { break };
         let id = guest.id.to_string();
         board
@@ -90,47 +142,24 @@ pub async fn run(args: &Args) -> anyhow::Result<()> {
         });
     }
     while staying.join_next().await.is_some() {}
-    let expected = (visits * args.watchers) as u64;
-    let deadline = Instant::now() + LATE;
-    while board.offline.load(Ordering::Acquire) < expected && Instant::now() < deadline {
-        sleep(Duration::from_millis(100)).await;
-    }
-    let seconds = began.elapsed().as_secs_f64();
-    let spent = before.until(&stage.parts.read()?);
-    let (online, offline) = (
-        board.online.load(Ordering::Acquire),
-        board.offline.load(Ordering::Acquire),
-    );
-    ensure!(
-        online >= expected,
-        "{online} of {expected} were told who came"
-    );
-    watching.shutdown().await;
-    let latency = Latency::of(&board.times.lock().unwrap_or_else(PoisonError::into_inner));
-    let deliveries = (online + offline) as f64;
-    let mut run = Run::new(
-        "presence",
-        &format!("{} watchers", args.watchers),
-        "delivery",
-    )?;
-    run.counters = stage.counters().await?.since(&counted, 2.0 * visits as f64);
-    run.spent(&spent, deliveries, seconds);
-    run.latency.insert("told who came".into(), latency);
-    for (name, figure) in [
-        ("transitions", 2.0 * visits as f64),
-        ("deliveries that should come", 2.0 * expected as f64),
-        ("people who stay", args.online as f64),
-    ] {
-        run.figures.insert(name.into(), figure);
-    }
-    run.notes.push(
-        "counters are for 1,000 transitions; opening and closing the sockets is included".into(),
-    );
-    drop(there);
-    run.save()
+    let expected = (guests.len() * watchers) as u64;
+    let heard = || {
+        let online = board.online.load(Ordering::Acquire);
+        (online, board.offline.load(Ordering::Acquire))
+    };
+    await_until("everybody to hear of all", LATE, async || {
+        Ok((heard() == (expected, expected)).then_some(()))
+    })
+    .await
+    .with_context(|| format!("of {expected}: {:?}", heard()))?;
+    Ok(before.until(&stage.parts.read()?))
 }
 
-async fn watch(mut socket: RawSocket, board: Arc<Board>) -> anyhow::Result<()> {
+async fn watch(
+    mut socket: RawSocket,
+    board: Arc<Board>,
+    times: Arc<Mutex<Histogram<u64>>>,
+) -> anyhow::Result<()> {
     loop {
         let frame = socket.next().await?;
         let came_now = frame.starts_with(ONLINE);
@@ -149,7 +178,7 @@ async fn watch(mut socket: RawSocket, board: Arc<Board>) -> anyhow::Result<()> {
             board.offline.fetch_add(1, Ordering::AcqRel);
         } else {
             board.online.fetch_add(1, Ordering::AcqRel);
-            let mut times = board.times.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut times = times.lock().unwrap_or_else(PoisonError::into_inner);
             times.saturating_record(came.elapsed().as_micros() as u64);
         }
     }

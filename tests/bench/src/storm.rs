@@ -13,7 +13,7 @@ use chat_e2e::load::socket::{RawSocket, frame};
 use chat_e2e::load::tape::{Glance, Letter, Tape, await_notices, glance};
 use chat_e2e::load::usage::Parts;
 use chat_e2e::load::{Cast, Member, judge, latencies};
-use chat_events::{ClientFrame, Code, ConversationId, ServerFrame, Service, UserId};
+use chat_events::{ClientFrame, ClientId, Code, ConversationId, ServerFrame, Service, UserId};
 use futures::future::try_join_all;
 use hdrhistogram::Histogram;
 use tokio::sync::watch;
@@ -103,12 +103,13 @@ pub async fn run(args: &Args) -> anyhow::Result<()> {
     let counters = stage.counters().await?.since(&counted, args.sockets as f64);
     let resumes = crowd.resumes.load(Ordering::Relaxed) as f64;
     let mut tapes = Vec::new();
-    let (mut messages, mut lasts) = (0, Vec::new());
+    let (mut messages, mut repeats, mut lasts) = (0, 0, Vec::new());
     while let Some(written) = writing.join_next().await {
-        let (tape, last) = written??;
-        messages += tape.said.len() as i64;
-        lasts.extend(last);
-        tapes.push(tape);
+        let written = written??;
+        messages += written.tape.said.len() as i64;
+        repeats += written.repeats;
+        lasts.extend(written.lasts);
+        tapes.push(written.tape);
     }
     let (times, more) = crowd.leave(&lasts).await?;
     tapes.extend(more);
@@ -123,6 +124,7 @@ pub async fn run(args: &Args) -> anyhow::Result<()> {
         ("resumes", resumes),
         ("most memory / before", peak as f64 / steady as f64),
         ("messages meanwhile", messages as f64),
+        ("messages said again", f64::from(repeats)),
     ] {
         run.figures.insert(name.into(), figure);
     }
@@ -170,11 +172,20 @@ struct Writer {
     tape: Tape,
 }
 
-/// Until nothing is due any more and everything is stored; how long the log of each
-/// conversation is then.
-async fn write(mut writer: Writer) -> anyhow::Result<(Tape, Vec<(ConversationId, i64)>)> {
+/// What a writer has said in the end.
+struct Written {
+    tape: Tape,
+    /// Messages that were not accepted at once.
+    repeats: u32,
+    /// How long the log of each conversation is.
+    lasts: Vec<(ConversationId, i64)>,
+}
+
+/// Until nothing is due any more and everything is stored.
+async fn write(mut writer: Writer) -> anyhow::Result<Written> {
     let sender = writer.socket.sender();
     let (mut stored, mut accepted, mut turn, mut over) = (0, 0, 0, false);
+    let mut repeats = 0;
     loop {
         let said = writer.tape.said.len();
         if over && stored == said && accepted == said {
@@ -196,6 +207,13 @@ async fn write(mut writer: Writer) -> anyhow::Result<(Tape, Vec<(ConversationId,
             read = timeout(PATIENCE, writer.socket.fill()) => {
                 read.context("a writer waits")?.context("a writer's socket")?;
                 while let Some(frame) = writer.socket.take()? {
+                    if let Some(id) = unavailable(&frame) {
+                        // As every client does, and the time counts.
+                        repeats += 1;
+                        sleep(AGAIN).await;
+                        sender.write(writer.letter(id).context("of nobody")?).await?;
+                        continue;
+                    }
                     match glance(&frame)? {
                         Glance::Other => continue,
                         Glance::Accepted(_) => accepted += 1,
@@ -210,7 +228,36 @@ async fn write(mut writer: Writer) -> anyhow::Result<(Tape, Vec<(ConversationId,
         .letters
         .iter()
         .map(|(letter, number)| (letter.said(0).conversation, i64::from(*number)));
-    Ok((writer.tape, lasts.collect()))
+    Ok(Written {
+        lasts: lasts.collect(),
+        tape: writer.tape,
+        repeats,
+    })
+}
+
+/// The message that the server could not take just now.
+fn unavailable(frame: &[u8]) -> Option<ClientId> {
+    if !frame.starts_with(br#"{"type":"error""#) {
+        return None;
+    }
+    match serde_json::from_slice(frame) {
+        Ok(ServerFrame::Error {
+            code: Code::Unavailable,
+            client_id,
+            ..
+        }) => client_id,
+        _ => None,
+    }
+}
+
+impl Writer {
+    /// The frame that was said with this id.
+    fn letter(&mut self, id: ClientId) -> Option<&[u8]> {
+        let number = u32::from_be_bytes(*id.0.as_bytes().last_chunk()?);
+        let mut letters = self.letters.iter_mut();
+        let letter = letters.find(|(letter, _)| letter.said(number).client_id == id);
+        letter.map(|(letter, _)| letter.number(number))
+    }
 }
 
 /// Those whose pod is killed.

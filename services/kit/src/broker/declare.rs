@@ -2,6 +2,7 @@
 
 use chat_events::Service;
 use chat_events::topology::{self, Exchange, Queue};
+use futures::future::{try_join, try_join_all, try_join4};
 use lapin::options::{
     BasicGetOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
 };
@@ -10,17 +11,17 @@ use lapin::{Channel, ExchangeKind};
 
 use super::text;
 
-/// Declares every exchange, queue, dead-letter queue and binding.
+/// Declares every exchange, queue, dead-letter queue and binding. Nothing waits for the
+/// answer to what was sent before it: the broker does one after the other.
 pub async fn declare(channel: &Channel) -> lapin::Result<()> {
     declare_exchanges(channel).await?;
-    for queue in topology::queues() {
-        declare_queue(channel, &queue).await?;
-    }
+    let queues = topology::queues();
+    try_join_all(queues.iter().map(|queue| declare_queue(channel, queue))).await?;
     Ok(())
 }
 
 pub(super) async fn declare_exchanges(channel: &Channel) -> lapin::Result<()> {
-    for exchange in Exchange::ALL {
+    let declared = Exchange::ALL.map(|exchange| {
         let kind = match exchange {
             Exchange::User | Exchange::Message => ExchangeKind::Topic,
             Exchange::DeadLetter => ExchangeKind::Direct,
@@ -29,10 +30,9 @@ pub(super) async fn declare_exchanges(channel: &Channel) -> lapin::Result<()> {
             durable: true,
             ..ExchangeDeclareOptions::default()
         };
-        channel
-            .exchange_declare(exchange.name().into(), kind, options, FieldTable::default())
-            .await?;
-    }
+        channel.exchange_declare(exchange.name().into(), kind, options, FieldTable::default())
+    });
+    try_join_all(declared).await?;
     Ok(())
 }
 
@@ -48,25 +48,21 @@ pub(super) async fn declare_queue(channel: &Channel, queue: &Queue) -> lapin::Re
     if queue.single_active_consumer {
         arguments.insert("x-single-active-consumer".into(), AMQPValue::Boolean(true));
     }
-    channel
-        .queue_declare(
-            queue.name.as_str().into(),
-            QueueDeclareOptions::durable(),
-            arguments,
-        )
-        .await?;
-    let name: ShortString = queue.name.as_str().into();
-    for (exchange, key) in &queue.bindings {
-        bind(channel, &name, *exchange, key).await?;
-    }
-    bind(channel, &name, Exchange::DeadLetter, &queue.replay_key()).await?;
-    let dead: ShortString = queue.dead_letters().into();
-    let mut arguments = FieldTable::default();
-    arguments.insert("x-queue-type".into(), text("quorum"));
-    channel
-        .queue_declare(dead.clone(), QueueDeclareOptions::durable(), arguments)
-        .await?;
-    bind(channel, &dead, Exchange::DeadLetter, &queue.name).await
+    let mut quorum = FieldTable::default();
+    quorum.insert("x-queue-type".into(), text("quorum"));
+    let (name, dead): (ShortString, ShortString) =
+        (queue.name.as_str().into(), queue.dead_letters().into());
+    let replay = (Exchange::DeadLetter, queue.replay_key());
+    let bindings = queue.bindings.iter().chain([&replay]);
+    // In this order on the wire: the first poll of each sends it.
+    try_join4(
+        channel.queue_declare(name.clone(), QueueDeclareOptions::durable(), arguments),
+        try_join_all(bindings.map(|(exchange, key)| bind(channel, &name, *exchange, key))),
+        channel.queue_declare(dead.clone(), QueueDeclareOptions::durable(), quorum),
+        bind(channel, &dead, Exchange::DeadLetter, &queue.name),
+    )
+    .await?;
+    Ok(())
 }
 
 /// The queue of one pod alone.
@@ -125,11 +121,14 @@ impl PodQueue {
     }
 
     pub async fn bind(&self, channel: &Channel) -> lapin::Result<()> {
-        for (exchange, key) in topology::pod_bindings(self.service) {
-            bind(channel, &self.name, *exchange, key).await?;
-        }
-        let key = self.overflow.as_str();
-        bind(channel, &self.overflow, Exchange::DeadLetter, key).await
+        let bindings = topology::pod_bindings(self.service).iter();
+        let overflow = self.overflow.as_str();
+        try_join(
+            try_join_all(bindings.map(|(exchange, key)| bind(channel, &self.name, *exchange, key))),
+            bind(channel, &self.overflow, Exchange::DeadLetter, overflow),
+        )
+        .await?;
+        Ok(())
     }
 
     /// Whether events have fallen out of the full queue since the last look.
