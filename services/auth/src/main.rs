@@ -32,6 +32,9 @@ use password::{Rules, breached};
 
 static MIGRATOR: Migrator = sqlx::migrate!();
 
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let mut out = std::io::stdout();
