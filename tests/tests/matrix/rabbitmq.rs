@@ -487,10 +487,21 @@ async fn long_a_node_without_a_majority_acknowledges_nothing() -> anyhow::Result
         client.await_outbox_empty(4 * RECOVERY).await?;
     }
     figure("led to the majority to 20 messages stored", moved);
+    let thawed = Instant::now();
     stores.rabbitmq.resume().await;
-    talk.heals("the other two nodes");
     talk.say(5);
     talk.settled().await?;
+    // Those queues too of which nobody has asked anything since.
+    await_until("every queue to answer", 4 * RECOVERY, async || {
+        let listed = talk
+            .chat
+            .command(Service::Auth, &["dead-letters", "list"])
+            .await;
+        Ok(listed.is_ok().then_some(()))
+    })
+    .await?;
+    figure("the frozen node goes on to every queue answers", thawed);
+    talk.heals("the other two nodes");
     talk.finish().await?;
     Ok(())
 }

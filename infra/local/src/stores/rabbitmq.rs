@@ -50,6 +50,7 @@ pub fn daemon(handle: &StoresHandle) -> Result<Daemon> {
          default_pass = {}\n\
          disk_free_limit.absolute = 200MB\n\
          raft.wal_max_size_bytes = 67108864\n\
+         cluster_partition_handling = pause_minority\n\
          log.console = true\n\
          log.console.level = info\n\
          log.connection.level = warning\n\
