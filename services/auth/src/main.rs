@@ -32,9 +32,6 @@ use password::{Rules, breached};
 
 static MIGRATOR: Migrator = sqlx::migrate!();
 
-#[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
-
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let mut out = std::io::stdout();

@@ -27,9 +27,6 @@ use crate::writer::Writer;
 
 static MIGRATOR: Migrator = sqlx::migrate!();
 
-#[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
-
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let mut out = std::io::stdout();

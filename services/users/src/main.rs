@@ -27,9 +27,6 @@ mod users;
 
 static MIGRATOR: Migrator = sqlx::migrate!();
 
-#[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
-
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     match parse::<Cli<Settings>>().command {
