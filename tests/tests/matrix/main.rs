@@ -11,6 +11,7 @@ mod outbox_relay;
 mod postgres;
 mod proxy;
 mod rabbitmq;
+mod rabbitmq_cluster;
 mod recorded;
 mod redis;
 mod socket_handler;
