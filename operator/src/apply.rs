@@ -10,10 +10,11 @@ mod volumes;
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::StreamExt;
+use kube::Client;
+use kube::api::DynamicObject;
 
 use crate::chat::Chat;
-use crate::children::{Child, Key};
-use crate::context::Context;
+use crate::children::{Child, Children, Key};
 use crate::kinds::{self, Kind};
 use crate::resources::Resources;
 use plan::{Desired, Step};
@@ -35,6 +36,8 @@ pub struct Applied {
     pub look_again: bool,
     /// The objects that belong to the ChatCluster now, by kind and name.
     pub wanted: BTreeSet<Key>,
+    /// The Secrets among them that were written, as the server answered.
+    pub secrets: Vec<Box<DynamicObject>>,
 }
 
 /// Applies all objects, one kind after the other, and removes those that a
@@ -43,7 +46,8 @@ pub struct Applied {
 /// What somebody had set, and is as it should be again, is in `taken_back` also when
 /// the pass does not come to its end.
 pub async fn apply(
-    context: &Context,
+    client: &Client,
+    children: &Children,
     chat: &Chat,
     known: &BTreeMap<Key, Child>,
     resources: Resources,
@@ -57,7 +61,7 @@ pub async fn apply(
         applied.queued.extend(turns.waiting);
         let calls: Vec<_> = group
             .iter()
-            .map(|desired| one(context, chat, known, desired))
+            .map(|desired| one(client, children, chat, known, desired))
             .collect();
         let outcomes: Vec<_> = futures::stream::iter(calls)
             .buffer_unordered(AT_ONCE)
@@ -66,7 +70,10 @@ pub async fn apply(
         let mut failure = None;
         for outcome in outcomes {
             match outcome {
-                Ok(Outcome::Holds(theirs)) => taken_back.extend(theirs),
+                Ok(Outcome::Holds(theirs, secret)) => {
+                    taken_back.extend(theirs);
+                    applied.secrets.extend(secret);
+                }
                 Ok(Outcome::Conflict(object)) => applied.conflicts.push(object),
                 Ok(Outcome::Waits(object)) => applied.waits.push(object),
                 Err(error) => failure = failure.or(Some(error)),
@@ -86,28 +93,28 @@ pub async fn apply(
     }
     applied.conflicts.sort();
     held.extend(applied.queued.iter().cloned());
-    remove_orphans(&context.client, chat, known, &applied.wanted, &held).await?;
+    remove_orphans(client, chat, known, &applied.wanted, &held).await?;
     Ok(applied)
 }
 
 /// What became of one object.
 enum Outcome {
-    Holds(Option<TakenBack>),
+    Holds(Option<TakenBack>, Option<Box<DynamicObject>>),
     Conflict(String),
     Waits(String),
 }
 
 async fn one(
-    context: &Context,
+    client: &Client,
+    children: &Children,
     chat: &Chat,
     known: &BTreeMap<Key, Child>,
     desired: &Desired,
 ) -> Result<Outcome, Error> {
-    let (client, children) = (&context.client, &context.children);
     let child = known.get(&(desired.kind.name, desired.name.clone()));
     let object = || format!("{} {}", desired.kind.name, desired.name);
     let sent = match plan::step(desired, child, &chat.uid) {
-        Step::Keep => return Ok(Outcome::Holds(None)),
+        Step::Keep => return Ok(Outcome::Holds(None, None)),
         Step::Wait(uid) => {
             if !send::is_gone(client, chat, desired, &uid).await? {
                 return Ok(Outcome::Waits(object()));
@@ -130,10 +137,8 @@ async fn one(
     Ok(match sent {
         send::Sent::Holds(live, taken_back) => {
             children.verify(desired.kind, &live, desired.digest);
-            if desired.kind.name == "Secret" {
-                context.secrets.wrote(&live);
-            }
-            Outcome::Holds(taken_back)
+            let secret = (desired.kind.name == "Secret").then_some(live);
+            Outcome::Holds(taken_back, secret)
         }
         send::Sent::Foreign => Outcome::Conflict(object()),
         send::Sent::Former => Outcome::Waits(object()),
@@ -141,7 +146,7 @@ async fn one(
 }
 
 async fn remove_orphans(
-    client: &kube::Client,
+    client: &Client,
     chat: &Chat,
     known: &BTreeMap<Key, Child>,
     wanted: &BTreeSet<Key>,
@@ -205,7 +210,7 @@ mod tests {
     /// The last answer about a deleted object may come after the watch told of its end.
     #[tokio::test]
     async fn what_went_unnoticed_is_not_waited_for() {
-        let context = testing::context(|request| match request.method().as_str() {
+        let client = testing::client(|request| match request.method().as_str() {
             "GET" => (
                 404,
                 json!({"status": "Failure", "message": "", "reason": "NotFound", "code": 404}),
@@ -216,7 +221,7 @@ mod tests {
             namespace: "n".into(),
             name: "demo".into(),
         };
-        let children = &context.children;
+        let children = Children::default();
         let mut former = metadata();
         former["uid"] = "gone".into();
         former["ownerReferences"][0]["uid"] = "former".into();
@@ -238,7 +243,15 @@ mod tests {
             key: key.clone(),
             uid: "chat".into(),
         };
-        let applied = apply(&context, &chat, &known, resources, &mut Vec::new()).await;
+        let applied = apply(
+            &client,
+            &children,
+            &chat,
+            &known,
+            resources,
+            &mut Vec::new(),
+        )
+        .await;
         assert_eq!(applied.expect("all is applied").waits, [""; 0]);
         let uids: Vec<_> = children.of(&key).into_values().map(|it| it.uid).collect();
         assert_eq!(uids, ["child"]);
@@ -246,14 +259,14 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_taken_back_is_told_when_a_later_call_fails() {
-        let context = testing::context(|request| {
+        let client = testing::client(|request| {
             answer(request.uri().path(), request.uri().query().unwrap_or(""))
         });
         let key = ChatRef {
             namespace: "n".into(),
             name: "demo".into(),
         };
-        let children = &context.children;
+        let children = Children::default();
         for kind in ["ConfigMap", "Service"] {
             let object = serde_json::from_value(json!({"metadata": metadata()}));
             let kind = kinds::by_name(kind).expect("a kind");
@@ -280,7 +293,15 @@ mod tests {
             uid: "chat".into(),
         };
         let mut taken_back = Vec::new();
-        let applied = apply(&context, &chat, &known, resources, &mut taken_back).await;
+        let applied = apply(
+            &client,
+            &children,
+            &chat,
+            &known,
+            resources,
+            &mut taken_back,
+        )
+        .await;
         let error = applied.expect_err("nobody may write the Service");
         assert!(error.to_string().contains("Service demo-web"), "{error}");
         let told: Vec<_> = taken_back.into_iter().map(|it| it.what).collect();

@@ -123,11 +123,15 @@ async fn pass(context: &Context, key: &ChatRef) -> Result<Outcome, apply::Error>
                 key: key.clone(),
                 uid: chat.metadata.uid.clone().unwrap_or_default(),
             };
+            let (client, children) = (&context.client, &context.children);
             let (resources, taken_back) = (resources.clone(), &mut taken_back);
-            Some(apply(context, &chat, &before, resources, taken_back).await)
+            Some(apply(client, children, &chat, &before, resources, taken_back).await)
         }
         _ => None,
     };
+    for secret in applied.iter().flatten().flat_map(|it| &it.secrets) {
+        context.secrets.wrote(secret);
+    }
     for taken_back in taken_back {
         let (chat, announcer) = (chat.object_ref(&()), &context.announcer);
         announcer.announce_taken_back(&chat, taken_back).await;

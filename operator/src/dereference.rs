@@ -294,7 +294,7 @@ mod tests {
     #[tokio::test]
     async fn a_secret_of_ours_that_is_gone_is_not_read_from_memory() {
         static GONE: AtomicBool = AtomicBool::new(false);
-        let context = context(|_| {
+        let context = context(|| {
             let metadata = json!({"name": "demo-jwt", "resourceVersion": "5"});
             let there = json!({"metadata": metadata, "data": {"JWT_KEY": "b2xk"}});
             let gone = json!({"status": "Failure", "reason": "NotFound", "code": 404});

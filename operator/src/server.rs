@@ -68,7 +68,7 @@ mod tests {
 
     fn health(synced: Vec<CancellationToken>) -> Health {
         Health {
-            context: Arc::new(context(|_| (503, Value::Null))),
+            context: Arc::new(context(|| (503, Value::Null))),
             synced,
             metrics: PrometheusBuilder::new().build_recorder().handle(),
         }

@@ -20,7 +20,7 @@ struct Flags {
 }
 
 /// Every call is answered by this function, with a status and an object.
-fn client(answer: impl Fn(&Request<Body>) -> (u16, Value) + Send + 'static) -> Client {
+pub fn client(answer: impl Fn(&Request<Body>) -> (u16, Value) + Send + 'static) -> Client {
     let server = tower::service_fn(move |request: Request<Body>| {
         let (status, object) = answer(&request);
         let body = Body::from(object.to_string().into_bytes());
@@ -30,9 +30,9 @@ fn client(answer: impl Fn(&Request<Body>) -> (u16, Value) + Send + 'static) -> C
     Client::new(server, "default")
 }
 
-/// A context whose calls are answered so.
-pub fn context(answer: impl Fn(&Request<Body>) -> (u16, Value) + Send + 'static) -> Context {
-    let client = client(answer);
+/// The same, when it does not matter what is asked for.
+pub fn context(answer: impl Fn() -> (u16, Value) + Send + 'static) -> Context {
+    let client = client(move |_| answer());
     let announcer = Announcer::new(client.clone(), "test".into());
     let flags = Flags::parse_from(["operator"]);
     let reach = Arc::new(Reach::default());
