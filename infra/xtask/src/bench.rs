@@ -4,9 +4,9 @@ use std::ffi::OsString;
 use std::process::{Command, ExitCode};
 
 use anyhow::Result;
-use chat_events::Service;
+use chat_images::PROGRAMS;
 
-use crate::{files, packages, steps};
+use crate::{files, images, packages, steps};
 
 #[derive(clap::Subcommand)]
 pub enum What {
@@ -40,10 +40,8 @@ pub fn run(what: &What) -> Result<ExitCode> {
 /// `tests/bench` knows its own words.
 fn chat(words: &[OsString]) -> Result<()> {
     packages::install(&packages::STORES)?;
-    let services = Service::ALL.map(|service| format!("chat-{}", service.name()));
-    for package in services.iter().map(String::as_str).chain(["chat-bench"]) {
-        release(package, "--bins")?;
-    }
+    images::compile("release", &PROGRAMS)?;
+    release("chat-bench", "--bins")?;
     let words = words.iter().filter(|word| *word != "chat");
     steps::run(
         Command::new(files::target().join("release/chat-bench"))

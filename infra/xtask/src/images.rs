@@ -66,7 +66,7 @@ pub fn build_ingress(profile: &str) -> Result<Image> {
 }
 
 /// Builds programs, and gives the folder that they are in.
-fn compile(profile: &str, programs: &[&str]) -> Result<PathBuf> {
+pub fn compile(profile: &str, programs: &[&str]) -> Result<PathBuf> {
     if profile == "dev" {
         build_all()?;
         return Ok(files::target().join("debug"));

@@ -1,13 +1,17 @@
 //! The same work by other servers, in turn with ours: A, B, A, B, on the same machine,
 //! with the same bodies and the same number outstanding. What a peer does not do is
-//! told beside its figures. Peers come from the Go module proxy and from Debian, into the
-//! cache; nothing is installed.
+//! told beside its figures. Peers come from the Go module proxy, crates.io and Debian, into
+//! the cache; nothing is installed.
 
+mod centrifuge;
+mod debian;
 mod direct;
 mod ejabberd;
 mod idle;
 mod nats;
 mod rooms;
+mod sockudo;
+mod websocket;
 mod xmpp;
 
 use std::path::PathBuf;
@@ -28,17 +32,42 @@ const TEXT: usize = 256;
 const MARK: &[u8] = b"~end~";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Which {
+enum Name {
     /// `room` and `idle`
     Nats,
+    /// `room` and `idle`
+    Centrifuge,
+    /// `room` and `idle`
+    Sockudo,
     /// `direct`, `room` and `idle`, with its archive in the same PostgreSQL
     Ejabberd,
 }
 
+/// How one speaks with it.
+#[derive(Clone, Copy)]
+enum Which {
+    Websocket(websocket::Kind),
+    Ejabberd,
+}
+
+impl From<Name> for Which {
+    fn from(name: Name) -> Self {
+        match name {
+            Name::Nats => Self::Websocket(websocket::Kind::Nats),
+            Name::Centrifuge => Self::Websocket(websocket::Kind::Centrifuge),
+            Name::Sockudo => Self::Websocket(websocket::Kind::Sockudo),
+            Name::Ejabberd => Self::Ejabberd,
+        }
+    }
+}
+
 #[derive(clap::Args)]
 pub struct Args {
-    #[arg(value_delimiter = ',', default_value = "ejabberd,nats")]
-    peers: Vec<Which>,
+    #[arg(
+        value_delimiter = ',',
+        default_value = "ejabberd,nats,centrifuge,sockudo"
+    )]
+    peers: Vec<Name>,
     /// Of each system, in turn.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
@@ -84,17 +113,17 @@ pub struct Peer {
 
 pub async fn run(args: &Args) -> anyhow::Result<()> {
     ensure!(args.rounds > 0 && args.members > 1, "more than nothing");
-    for which in &args.peers {
+    for name in &args.peers {
         for work in [Work::Direct, Work::Room, Work::Idle] {
             if args.only.is_some_and(|only| only != work) {
                 continue;
             }
-            match (work, which) {
+            match (work, Which::from(*name)) {
                 // It has nothing that could be compared with it.
-                (Work::Direct, Which::Nats) => {}
+                (Work::Direct, Which::Websocket(_)) => {}
                 (Work::Direct, Which::Ejabberd) => Box::pin(direct::run(args)).await?,
-                (Work::Room, which) => Box::pin(rooms::run(args, *which)).await?,
-                (Work::Idle, which) => Box::pin(idle::run(args, *which)).await?,
+                (Work::Room, which) => Box::pin(rooms::run(args, which)).await?,
+                (Work::Idle, which) => Box::pin(idle::run(args, which)).await?,
             }
         }
     }

@@ -4,20 +4,22 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use chat_e2e::await_until;
 use chat_e2e::load::usage::Parts;
 use chat_local::process::Program;
 use chat_local::{ADMIN, Stores, ports, programs};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
-use tokio::process::Command;
 
-use super::{Peer, cache, folder, start as start_peer};
+use super::debian::unpack;
+use super::{Peer, folder, start as start_peer};
 
 pub const HOST: &str = "localhost";
 pub const ROOMS: &str = "conference.localhost";
 pub const PASSWORD: &str = "correct horse";
 const DATABASE: &str = "ejabberd";
+/// Of its tables.
+const SCHEMA: &str = "usr/share/ejabberd/sql/pg.sql";
 const DIFFERS: &str = "it writes two rows for a message from one to one and one for a message to a room, has no broker, numbers nothing, and \
     does not say when a message is stored";
 /// Most of a room. Nobody is told who comes and goes, as by ours.
@@ -58,7 +60,7 @@ pub fn user(number: usize) -> String {
 }
 
 pub async fn start(stores: &Stores, users: usize) -> anyhow::Result<Peer> {
-    let root = unpacked().await?;
+    let root = unpack("ejabberd", &PACKAGES, SCHEMA).await?;
     database(stores, &root, users).await?;
     let (folder, port) = (folder("ejabberd")?, ports::free()?);
     let handle = stores.handle();
@@ -111,36 +113,6 @@ pub async fn parts(peer: &Peer, stores: &Stores) -> anyhow::Result<Parts> {
     Ok(parts)
 }
 
-/// Packages are downloaded as an ordinary `apt-get download`, and not installed.
-async fn unpacked() -> anyhow::Result<PathBuf> {
-    let folder = cache().join("ejabberd");
-    let root = folder.join("root");
-    if root.join("usr/share/ejabberd/sql/pg.sql").is_file() {
-        return Ok(root);
-    }
-    let packages = folder.join("packages");
-    std::fs::create_dir_all(&packages)?;
-    eprintln!("downloading ejabberd");
-    let status = Command::new(programs::need("apt-get", "apt")?)
-        .arg("download")
-        .args(PACKAGES)
-        .current_dir(&packages)
-        .status()
-        .await?;
-    ensure!(status.success(), "ejabberd cannot be had: {status}");
-    for package in std::fs::read_dir(&packages)? {
-        let status = Command::new(programs::need("dpkg", "dpkg")?)
-            .arg("-x")
-            .arg(package?.path())
-            .arg(&root)
-            .status()
-            .await?;
-        ensure!(status.success(), "a package cannot be unpacked: {status}");
-    }
-    std::fs::remove_dir_all(packages)?;
-    Ok(root)
-}
-
 fn newest(folder: &Path, start: &str) -> anyhow::Result<PathBuf> {
     std::fs::read_dir(folder)?
         .flatten()
@@ -160,7 +132,7 @@ async fn database(stores: &Stores, root: &Path, users: usize) -> anyhow::Result<
         .execute(&mut admin)
         .await?;
     let mut database = PgConnection::connect_with(&handle.postgres(DATABASE)).await?;
-    let tables = std::fs::read_to_string(root.join("usr/share/ejabberd/sql/pg.sql"))?;
+    let tables = std::fs::read_to_string(root.join(SCHEMA))?;
     sqlx::raw_sql(AssertSqlSafe(tables))
         .execute(&mut database)
         .await?;

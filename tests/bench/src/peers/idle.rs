@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::xmpp::Xmpp;
-use super::{Args, Peer, Round, Which, ejabberd, nats, paired};
+use super::{Args, Peer, Round, Which, ejabberd, paired};
 use crate::record::Run;
 use crate::stage::Stage;
 
@@ -25,8 +25,8 @@ pub async fn run(args: &Args, which: Which) -> anyhow::Result<()> {
     let stage = Stage::start(1).await?;
     let cast = Cast::new(&stage.chat).await?;
     let peer = match which {
-        Which::Nats => nats::start().await?,
         Which::Ejabberd => ejabberd::start(&stage.stores, args.sockets).await?,
+        Which::Websocket(kind) => kind.start().await?,
     };
     let people = cast.people(args.sockets).await?;
     let ours_pid = stage.chat.pod(Service::SocketHandler, 0).pid().await;
@@ -120,9 +120,9 @@ async fn rest(
 async fn open(peer: &Peer, which: Which, count: usize) -> anyhow::Result<Resting> {
     let mut resting = Resting::new();
     match which {
-        Which::Nats => {
+        Which::Websocket(kind) => {
             for _ in 0..count {
-                let mut socket = nats::member(peer).await?;
+                let mut socket = kind.member(peer).await?;
                 resting.spawn(async move {
                     loop {
                         match socket.next().await {

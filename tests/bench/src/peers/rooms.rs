@@ -1,4 +1,4 @@
-//! Rooms in lock step: the NATS server or ejabberd with its archive, and ours.
+//! Rooms in lock step: a peer's and ours.
 
 use std::time::{Duration, Instant};
 
@@ -15,8 +15,9 @@ use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::websocket::Kind;
 use super::xmpp::{self, Xmpp};
-use super::{Args, Peer, Round, TEXT, Which, body, ejabberd, marks, nats, paired};
+use super::{Args, Peer, Round, TEXT, Which, body, ejabberd, marks, paired};
 use crate::floor;
 use crate::record::{Latency, Run};
 use crate::stage::Stage;
@@ -33,12 +34,12 @@ struct Room {
 }
 
 enum Ear {
-    Nats(RawSocket),
+    Socket(RawSocket),
     Ejabberd(xmpp::Ear),
 }
 
 enum Mouth {
-    Nats(RawSender),
+    Socket(RawSender),
     Ejabberd(OwnedWriteHalf),
 }
 
@@ -46,7 +47,7 @@ impl Ear {
     /// How many messages came with the next bytes.
     async fn hear(&mut self) -> anyhow::Result<usize> {
         match self {
-            Self::Nats(socket) => Ok(marks(&socket.next().await?)),
+            Self::Socket(socket) => Ok(marks(&socket.next().await?)),
             Self::Ejabberd(ear) => ear.hear().await,
         }
     }
@@ -55,7 +56,7 @@ impl Ear {
 impl Mouth {
     async fn say(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
         match self {
-            Self::Nats(socket) => socket.write(bytes).await?,
+            Self::Socket(socket) => socket.write(bytes).await?,
             Self::Ejabberd(stream) => stream.write_all(bytes).await?,
         }
         Ok(())
@@ -63,15 +64,16 @@ impl Mouth {
 }
 
 impl Room {
-    async fn of_nats(peer: &Peer, members: usize) -> anyhow::Result<Self> {
+    /// The writer is one more.
+    async fn by_websocket(peer: &Peer, kind: Kind, members: usize) -> anyhow::Result<Self> {
         let mut ears = Vec::new();
         for _ in 0..members {
-            ears.push(Ear::Nats(nats::member(peer).await?));
+            ears.push(Ear::Socket(kind.member(peer).await?));
         }
         Ok(Self {
             ears,
-            mouth: Mouth::Nats(nats::writer(peer).await?.sender()),
-            message: nats::message(&body()),
+            mouth: Mouth::Socket(kind.writer(peer).await?.sender()),
+            message: kind.message(&body()),
             parts: peer.parts.clone(),
         })
     }
@@ -114,8 +116,8 @@ pub async fn run(args: &Args, which: Which) -> anyhow::Result<()> {
     let stage = Stage::start(1).await?;
     let cast = Cast::new(&stage.chat).await?;
     let peer = match which {
-        Which::Nats => nats::start().await?,
         Which::Ejabberd => ejabberd::start(&stage.stores, args.members).await?,
+        Which::Websocket(kind) => kind.start().await?,
     };
     let (mut notices, mut tapes, mut runs, mut rounds) = (0, Vec::new(), Vec::new(), Vec::new());
     let what = format!("room of {}", args.members);
@@ -124,11 +126,11 @@ pub async fn run(args: &Args, which: Which) -> anyhow::Result<()> {
         let variant = format!("{what}, round {round} with {}", peer.name);
         let floor = floor::fan_out().await?;
         let room = match which {
-            Which::Nats => Room::of_nats(&peer, args.members).await?,
             Which::Ejabberd => {
                 let name = format!("room{round}");
                 Room::of_ejabberd(&peer, &stage, &name, args.members).await?
             }
+            Which::Websocket(kind) => Room::by_websocket(&peer, kind, args.members).await?,
         };
         let mut theirs = lock_step(&peer, room, &variant, args).await?;
         let between = floor::fan_out().await?;

@@ -1,0 +1,90 @@
+//! Peers whose clients speak in WebSocket frames, each in words of its own: one room, in
+//! which everybody hears everything.
+
+use std::path::Path;
+
+use anyhow::ensure;
+use chat_e2e::load::socket::{RawSocket, frame};
+use tokio::process::Command;
+
+use super::{Peer, centrifuge, nats, sockudo};
+
+#[derive(Clone, Copy)]
+pub enum Kind {
+    Nats,
+    Centrifuge,
+    Sockudo,
+}
+
+impl Kind {
+    pub async fn start(self) -> anyhow::Result<Peer> {
+        match self {
+            Self::Nats => nats::start().await,
+            Self::Centrifuge => centrifuge::start().await,
+            Self::Sockudo => sockudo::start().await,
+        }
+    }
+
+    /// Hears the room.
+    pub async fn member(self, peer: &Peer) -> anyhow::Result<RawSocket> {
+        self.open(peer, true).await
+    }
+
+    /// May say something, and does not hear itself.
+    pub async fn writer(self, peer: &Peer) -> anyhow::Result<RawSocket> {
+        self.open(peer, false).await
+    }
+
+    async fn open(self, peer: &Peer, hears: bool) -> anyhow::Result<RawSocket> {
+        let path = match self {
+            Self::Nats | Self::Centrifuge => "/",
+            Self::Sockudo => sockudo::PATH,
+        };
+        let loopback = [127, 0, 0, 1];
+        let to = (loopback, peer.port).into();
+        let mut socket = RawSocket::open(to, loopback.into(), path, &[]).await?;
+        match self {
+            Self::Nats => nats::enter(&mut socket, hears).await?,
+            Self::Centrifuge => centrifuge::enter(&mut socket, hears).await?,
+            // Whoever speaks has to hear the others.
+            Self::Sockudo => sockudo::enter(&mut socket).await?,
+        }
+        Ok(socket)
+    }
+
+    /// A frame that says it to everybody in the room.
+    pub fn message(self, body: &str) -> Vec<u8> {
+        frame(
+            match self {
+                Self::Nats => nats::message(body),
+                Self::Centrifuge => centrifuge::message(body),
+                Self::Sockudo => sockudo::message(body),
+            }
+            .as_bytes(),
+        )
+    }
+}
+
+pub async fn say(socket: &RawSocket, words: &str) -> anyhow::Result<()> {
+    Ok(socket.sender().write(&frame(words.as_bytes())).await?)
+}
+
+/// The first frame with `word` in it.
+pub async fn wait_for(socket: &mut RawSocket, word: &str) -> anyhow::Result<String> {
+    loop {
+        let said = String::from_utf8_lossy(&socket.next().await?).into_owned();
+        if said.contains(word) {
+            return Ok(said);
+        }
+    }
+}
+
+/// Builds a program into `path`, when it is not there yet.
+pub async fn build_once(path: &Path, what: &str, by: &mut Command) -> anyhow::Result<()> {
+    if !path.is_file() {
+        eprintln!("building {what}");
+        let status = by.status().await?;
+        ensure!(status.success(), "{what} cannot be built: {status}");
+    }
+    Ok(())
+}
