@@ -24,7 +24,10 @@ pub struct Logs {
 #[derive(Default)]
 pub struct Log {
     pub last_seq: i64,
-    pub members: BTreeMap<UserId, Mark>,
+    /// In order.
+    pub members: Vec<UserId>,
+    /// Of the members who read something in the batch.
+    pub marks: BTreeMap<UserId, Mark>,
     /// Messages that the batch may need for its reads.
     pub messages: BTreeMap<i64, UserId>,
 }
@@ -89,7 +92,8 @@ fn send(recorded: &Recorded, sent: &MessageSent, logs: &mut Logs, outcome: &mut 
         outcome.answers.push(answer(recorded, recorded.id, event));
     };
     let conversation = logs.conversations.get_mut(&sent.conversation_id);
-    let Some(log) = conversation.filter(|log| log.members.contains_key(&sent.sender_id)) else {
+    let Some(log) = conversation.filter(|log| log.members.binary_search(&sent.sender_id).is_ok())
+    else {
         return refuse(Code::NotFound, Code::NotFound.title());
     };
     let body_hash = digest::digest(&digest::SHA256, sent.content.as_bytes());
@@ -130,7 +134,7 @@ fn send(recorded: &Recorded, sent: &MessageSent, logs: &mut Logs, outcome: &mut 
         seq: stored.view.seq,
         message: stored.view,
     };
-    let members = log.members.keys().copied().collect();
+    let members = log.members.clone();
     let event = Event::MessageStored { members, entry };
     outcome.answers.push(answer(recorded, id, event));
 }
@@ -142,7 +146,7 @@ fn mark(recorded: &Recorded, read: &ReadRequested, logs: &mut Logs, outcome: &mu
     let Some(log) = logs.conversations.get_mut(&read.conversation_id) else {
         return;
     };
-    let Some(mark) = log.members.get_mut(&read.user_id) else {
+    let Some(mark) = log.marks.get_mut(&read.user_id) else {
         return;
     };
     let passed = (mark.up_to < read.up_to).then(|| log.messages.range(mark.up_to + 1..=read.up_to));
@@ -178,7 +182,7 @@ fn mark(recorded: &Recorded, read: &ReadRequested, logs: &mut Logs, outcome: &mu
         up_to: mark.up_to,
         at,
     };
-    let members = log.members.keys().copied().collect();
+    let members = log.members.clone();
     let stored = Event::MessageStored { members, entry };
     outcome.answers.push(answer(recorded, event, stored));
 }

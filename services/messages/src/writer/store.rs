@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use chat_events::{ConversationId, Event, MessageView, ReadRequested, Recorded};
+use chat_events::{ConversationId, Event, MessageView, ReadRequested, Recorded, UserId};
 use chat_kit::planted::{self, Bug};
 use jiff_sqlx::{Timestamp, ToSqlx};
 use sqlx::PgConnection;
@@ -116,49 +116,28 @@ pub async fn read(
         read_stored(transaction, conversations, senders, clients, logs).await?;
     }
     if !reads.is_empty() {
-        read_passed(transaction, &reads, logs).await?;
+        read_marks(transaction, &reads, logs).await?;
     }
     Ok(())
 }
 
-#[derive(sqlx::FromRow)]
-struct MemberRow {
-    conversation_id: Uuid,
-    user_id: Uuid,
-    read_up_to: i64,
-    read_seq: Option<i64>,
-    read_event: Option<Uuid>,
-    read_at: Option<Timestamp>,
-}
-
+/// One row for each conversation, however many are in it.
 async fn read_members(
     transaction: &mut PgConnection,
     ids: &[Uuid],
     logs: &mut Logs,
 ) -> sqlx::Result<()> {
-    let rows: Vec<MemberRow> = sqlx::query_as(
-        "select conversation_id, user_id, read_up_to, read_seq, read_event, read_at
-         from members where conversation_id = any($1)",
+    let rows: Vec<(Uuid, Vec<Uuid>)> = sqlx::query_as(
+        "select conversation_id, array_agg(user_id order by user_id)
+         from members where conversation_id = any($1) group by conversation_id",
     )
     .bind(ids)
     .fetch_all(transaction)
     .await?;
-    for row in rows {
-        let Some(log) = logs.conversations.get_mut(&row.conversation_id.into()) else {
-            continue;
-        };
-        let entry = row
-            .read_seq
-            .zip(row.read_event)
-            .zip(row.read_at)
-            .map(|((seq, event), at)| (seq, event, at.to_jiff()));
-        let up_to = if planted::bug(Bug::ReadMarkFalls) {
-            0
-        } else {
-            row.read_up_to
-        };
-        log.members
-            .insert(row.user_id.into(), Mark { up_to, entry });
+    for (id, members) in rows {
+        if let Some(log) = logs.conversations.get_mut(&id.into()) {
+            log.members = members.into_iter().map(UserId::from).collect();
+        }
     }
     Ok(())
 }
@@ -212,46 +191,64 @@ async fn read_stored(
     Ok(())
 }
 
-/// The messages on which the batch's reads may come to stand: of each read the
-/// newest message that it covers, and the newest of somebody else.
-async fn read_passed(
+#[derive(sqlx::FromRow)]
+struct MarkRow {
+    conversation_id: Uuid,
+    user_id: Uuid,
+    read_up_to: i64,
+    read_seq: Option<i64>,
+    read_event: Option<Uuid>,
+    read_at: Option<Timestamp>,
+    passed_seq: Option<i64>,
+    passed_sender_id: Option<Uuid>,
+}
+
+/// The marks of those who read, and the messages on which they may come to stand: of
+/// each read the newest message that it covers, and the newest of somebody else.
+async fn read_marks(
     transaction: &mut PgConnection,
     reads: &[&ReadRequested],
     logs: &mut Logs,
 ) -> sqlx::Result<()> {
-    let (mut ids, mut readers, mut marks, mut up_tos) = (vec![], vec![], vec![], vec![]);
-    for read in reads {
-        let log = logs.conversations.get(&read.conversation_id);
-        if let Some(mark) = log.and_then(|log| log.members.get(&read.user_id)) {
-            ids.push(read.conversation_id.0);
-            readers.push(read.user_id.0);
-            marks.push(mark.up_to);
-            up_tos.push(read.up_to);
-        }
-    }
-    let rows: Vec<(Uuid, i64, Uuid)> = sqlx::query_as(
-        "select read.conversation_id, passed.seq, passed.sender_id
-         from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[])
-             as read (conversation_id, user_id, mark, up_to)
-         cross join lateral (
+    let ids: Vec<Uuid> = reads.iter().map(|read| read.conversation_id.0).collect();
+    let readers: Vec<Uuid> = reads.iter().map(|read| read.user_id.0).collect();
+    let up_tos: Vec<i64> = reads.iter().map(|read| read.up_to).collect();
+    // Nothing but one, unless it is planted that a mark may fall.
+    let kept = i64::from(!planted::bug(Bug::ReadMarkFalls));
+    let rows: Vec<MarkRow> = sqlx::query_as(
+        "select conversation_id, user_id, mark.read_up_to, me.read_seq, me.read_event, me.read_at,
+             passed.seq as passed_seq, passed.sender_id as passed_sender_id
+         from unnest($1::uuid[], $2::uuid[], $3::bigint[]) as read (conversation_id, user_id, up_to)
+         join members me using (conversation_id, user_id)
+         cross join lateral (select me.read_up_to * $4 as read_up_to) mark
+         left join lateral (
              (select m.seq, m.sender_id from messages m
-              where m.conversation_id = read.conversation_id and m.seq > read.mark and m.seq <= read.up_to
+              where m.conversation_id = me.conversation_id and m.seq > mark.read_up_to and m.seq <= read.up_to
               order by m.seq desc limit 1)
              union all
              (select m.seq, m.sender_id from messages m
-              where m.conversation_id = read.conversation_id and m.seq > read.mark and m.seq <= read.up_to
-                  and m.sender_id <> read.user_id
+              where m.conversation_id = me.conversation_id and m.seq > mark.read_up_to and m.seq <= read.up_to
+                  and m.sender_id <> me.user_id
               order by m.seq desc limit 1)
-         ) passed",
+         ) passed on true",
     )
     .bind(ids)
     .bind(readers)
-    .bind(marks)
     .bind(up_tos)
+    .bind(kept)
     .fetch_all(transaction)
     .await?;
-    for (id, seq, sender) in rows {
-        if let Some(log) = logs.conversations.get_mut(&id.into()) {
+    for row in rows {
+        let Some(log) = logs.conversations.get_mut(&row.conversation_id.into()) else {
+            continue;
+        };
+        let entry = row.read_seq.zip(row.read_event).zip(row.read_at);
+        let mark = Mark {
+            up_to: row.read_up_to,
+            entry: entry.map(|((seq, event), at)| (seq, event, at.to_jiff())),
+        };
+        log.marks.insert(row.user_id.into(), mark);
+        if let Some((seq, sender)) = row.passed_seq.zip(row.passed_sender_id) {
             log.messages.insert(seq, sender.into());
         }
     }

@@ -7,9 +7,12 @@ use super::{Log, Logs, Mark, sequence};
 
 fn logs(conversation: ConversationId, members: [UserId; 2]) -> Logs {
     let mut logs = Logs::default();
-    let members = members.map(|member| (member, Mark::default())).into();
+    let marks = members.map(|member| (member, Mark::default())).into();
+    let mut members = members.to_vec();
+    members.sort();
     let log = Log {
         members,
+        marks,
         ..Log::default()
     };
     logs.conversations.insert(conversation, log);
@@ -130,7 +133,7 @@ fn a_mark_never_falls_never_passes_the_log_and_is_no_entry_when_it_stays() {
     let outcome = sequence(&events, &mut logs);
     assert_eq!(outcome.reads.len(), 1);
     assert_eq!((outcome.reads[0].seq, outcome.reads[0].up_to), (3, 2));
-    assert_eq!(logs.conversations[&conversation].members[&ben].up_to, 2);
+    assert_eq!(logs.conversations[&conversation].marks[&ben].up_to, 2);
 }
 
 #[test]
