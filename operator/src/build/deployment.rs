@@ -60,6 +60,10 @@ fn waits_for_migration(chat: &Validated, part: Part) -> bool {
     }
 }
 
+/// Seconds from a pod's readiness until it counts: nodes lead to a new pod up to a
+/// second later (kube-proxy), and who is told that a chat is ready goes there at once.
+const REACHED: i32 = 2;
+
 fn deployment(chat: &Validated, part: Part, workload: &Workload) -> Deployment {
     let template = template(chat, part, workload);
     let hash = (meta::TEMPLATE.to_owned(), meta::hash(&template));
@@ -70,6 +74,7 @@ fn deployment(chat: &Validated, part: Part, workload: &Workload) -> Deployment {
         },
         spec: Some(DeploymentSpec {
             replicas: workload.replicas,
+            min_ready_seconds: Some(REACHED),
             revision_history_limit: Some(3),
             selector: meta::selector(chat, part.name()),
             strategy: Some(DeploymentStrategy {

@@ -17,10 +17,10 @@ pub fn is_true(status: &Value, kind: &str) -> bool {
         .is_some_and(|it| it.get("status").and_then(Value::as_str) == Some("True"))
 }
 
-/// Whether a Deployment or StatefulSet has nothing but ready pods of its newest revision.
+/// Whether a Deployment or StatefulSet has nothing but available pods of its newest revision.
 pub fn is_rolled_out(child: &Child) -> bool {
     let count = |field| number(&child.status, field);
-    !has_old_pods(child) && count("readyReplicas") == count("replicas")
+    !has_old_pods(child) && count("availableReplicas") == count("replicas")
 }
 
 /// Whether pods of an older revision run which are still to be replaced.

@@ -49,7 +49,7 @@ pub struct ComponentStatus {
     pub name: String,
     /// Pods wanted.
     pub desired: i32,
-    /// Pods that answer.
+    /// Pods that have answered for two seconds.
     pub ready: i32,
     /// Pods of the newest revision.
     pub updated: i32,

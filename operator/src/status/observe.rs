@@ -148,13 +148,15 @@ fn component(pass: &Pass<'_>, chat: &Validated, part: Part, workload: &Workload)
         status: ComponentStatus {
             name: part.name().to_owned(),
             desired,
-            ready: count("readyReplicas"),
+            ready: count("availableReplicas"),
             updated: count("updatedReplicas"),
             image: workload.image.clone(),
         },
         old: count("replicas") - count("updatedReplicas"),
         queued: matches!(pass.applied, Some(Ok(it)) if it.queued.contains(&name)),
-        settled: applied && count("readyReplicas") >= desired && child.is_some_and(is_rolled_out),
+        settled: applied
+            && count("availableReplicas") >= desired
+            && child.is_some_and(is_rolled_out),
         failure: child.and_then(|child| failure(&name, &workload.image, child)),
     }
 }
