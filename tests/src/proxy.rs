@@ -315,10 +315,13 @@ async fn link(
     }
 }
 
-/// The server sees the client's own address: some of its limits are for each address.
+/// The server sees the client's own address, if that is one of this machine: some of its
+/// limits are for each address.
 async fn connect(from: IpAddr, upstream: u16) -> io::Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
-    socket.bind(SocketAddr::new(from, 0))?;
+    if from.is_loopback() {
+        socket.bind(SocketAddr::new(from, 0))?;
+    }
     let upstream = SocketAddr::from((Ipv4Addr::LOCALHOST, upstream));
     socket.connect(upstream).await
 }

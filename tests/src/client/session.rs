@@ -38,11 +38,13 @@ pub(super) async fn run(person: Person, state: watch::Sender<State>, stop: Cance
             Ok(socket) => {
                 let ended = session(&person, &state, socket, &stop, &mut recording).await;
                 let code = *ended.as_ref().unwrap_or(&None);
+                let error = ended.as_ref().err().map(|error| format!("{error:#}"));
                 state.send_modify(|state| {
                     // Else it was refused before it began.
                     if state.connected {
                         state.gaps.push(Gap {
                             code,
+                            error,
                             wanted: state.offline || stop.is_cancelled(),
                             began: Instant::now(),
                             lasted: None,

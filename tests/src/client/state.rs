@@ -56,10 +56,12 @@ pub struct State {
 }
 
 /// From the end of a connection to the next hello.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Gap {
     /// What the server said to end it.
     pub code: Option<u16>,
+    /// What broke it otherwise.
+    pub error: Option<String>,
     /// The user went away or stopped.
     pub wanted: bool,
     pub began: Instant,
