@@ -137,10 +137,12 @@ class Recorder {
     }
   }
 
-  hearsOfOthers({ type, id: by }, life, timestamp) {
+  hearsOfOthers({ type, users }, life, timestamp) {
     if (!['user.online', 'user.offline'].includes(type)) return;
-    const presence = { conn: life.connections, entry: 'presence', by, active: type === 'user.online' };
-    this.note('info', 'recv', presence, life, timestamp);
+    for (const { id: by } of users) {
+      const presence = { conn: life.connections, entry: 'presence', by, active: type === 'user.online' };
+      this.note('info', 'recv', presence, life, timestamp);
+    }
   }
 
   /** The first answer counts, but what was accepted may still be refused. */

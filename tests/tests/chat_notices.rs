@@ -33,19 +33,22 @@ async fn guest_sees_the_public_presence_of_users_only_no_message_content() -> an
     // Both came online, and nothing else is told.
     let mut online = Vec::new();
     while online.len() < 2 {
-        let id = socket
+        let came = socket
             .await_frame("presence", SOON, |frame| match frame {
-                NotificationFrame::UserOnline(user) => Some(Ok(user.id)),
-                NotificationFrame::UserOffline(_) | NotificationFrame::Heartbeat {} => None,
+                NotificationFrame::UserOnline { users } => Some(Ok(users.clone())),
+                NotificationFrame::UserOffline { .. } | NotificationFrame::Heartbeat {} => None,
                 other => Some(Err(format!("{other:?}"))),
             })
             .await?
             .map_err(anyhow::Error::msg)?;
-        if [ada.id, ben.id].contains(&id) {
-            online.push(id);
-        }
+        let came = came.into_iter().map(|user| user.id);
+        online.extend(came.filter(|id| [ada.id, ben.id].contains(id)));
     }
-    ensure!(online == [ada.id, ben.id]);
+    // Both may be in one frame, in any order.
+    online.sort();
+    let mut both = [ada.id, ben.id];
+    both.sort();
+    ensure!(online == both);
     for path in [
         "/api/notifications",
         "/api/users",
@@ -103,7 +106,11 @@ async fn only_the_receiver_gets_it_never_guests_or_third_users() -> anyhow::Resu
     for socket in &mut others {
         socket
             .await_frame("the marker", SOON, |frame| match frame {
-                NotificationFrame::UserOnline(user) if user.id == late.id => Some(Ok(())),
+                NotificationFrame::UserOnline { users }
+                    if users.iter().any(|user| user.id == late.id) =>
+                {
+                    Some(Ok(()))
+                }
                 NotificationFrame::Notice { notice, .. } => Some(Err(anyhow::anyhow!(
                     "a notice for somebody else: {notice:?}"
                 ))),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use chat_e2e::{Backstage, Chat, ChatSocket, NoticeSocket, Person, await_until};
-use chat_events::{NotificationFrame, Service, UserId};
+use chat_events::{NotificationFrame, PublicUser, Service, UserId};
 use sqlx::PgConnection;
 use tokio::time::Instant;
 
@@ -54,8 +54,8 @@ async fn nobody_looks(chat: &Chat) -> anyhow::Result<PgConnection> {
 async fn next_change(watch: &mut NoticeSocket, who: UserId) -> anyhow::Result<bool> {
     watch
         .await_frame("presence", SOON, |frame| match frame {
-            NotificationFrame::UserOnline(user) if user.id == who => Some(true),
-            NotificationFrame::UserOffline(user) if user.id == who => Some(false),
+            NotificationFrame::UserOnline { users } if has(users, who) => Some(true),
+            NotificationFrame::UserOffline { users } if has(users, who) => Some(false),
             _ => None,
         })
         .await
@@ -96,10 +96,10 @@ async fn two_tabs_both_receive_every_message_closing_one_keeps_the_user_online()
     await_change(&mut other, marker.id, false, SOON).await?;
     watch
         .await_frame("the marker", SOON, |frame| match frame {
-            NotificationFrame::UserOffline(user) if user.id == marker.id => Some(Ok(())),
-            NotificationFrame::UserOffline(user) if user.id == ben.id => {
+            NotificationFrame::UserOffline { users } if has(users, ben.id) => {
                 Some(Err(anyhow::anyhow!("offline with an open tab")))
             }
+            NotificationFrame::UserOffline { users } if has(users, marker.id) => Some(Ok(())),
             _ => None,
         })
         .await??;
@@ -172,6 +172,10 @@ async fn a_wiped_redis_makes_presence_wrong_for_a_bounded_time_only() -> anyhow:
     await_status(&ada, ben.id, "offline", SOON).await
 }
 
+fn has(users: &[PublicUser], who: UserId) -> bool {
+    users.iter().any(|user| user.id == who)
+}
+
 async fn await_change(
     watch: &mut NoticeSocket,
     who: UserId,
@@ -180,8 +184,8 @@ async fn await_change(
 ) -> anyhow::Result<()> {
     watch
         .await_frame("presence", limit, |frame| match frame {
-            NotificationFrame::UserOnline(user) if user.id == who && online => Some(()),
-            NotificationFrame::UserOffline(user) if user.id == who && !online => Some(()),
+            NotificationFrame::UserOnline { users } if has(users, who) && online => Some(()),
+            NotificationFrame::UserOffline { users } if has(users, who) && !online => Some(()),
             _ => None,
         })
         .await

@@ -121,13 +121,14 @@ pub enum NotificationFrame {
         /// The users who are online, at most 1,000 of them.
         online: Vec<PublicUser>,
     },
+    /// Who came online since the last frame of this kind, at most 1,000 of them.
     #[serde(rename = "user.online")]
-    UserOnline(PublicUser),
+    UserOnline { users: Vec<PublicUser> },
     #[serde(rename = "user.offline")]
-    UserOffline(PublicUser),
-    /// A changed name; not for guests, who learn of nobody who is offline.
+    UserOffline { users: Vec<PublicUser> },
+    /// Changed names; not for guests, who learn of nobody who is offline.
     #[serde(rename = "user.updated")]
-    UserUpdated(PublicUser),
+    UserUpdated { users: Vec<PublicUser> },
     /// Only for its receiver.
     #[serde(rename = "notice")]
     Notice { notice: NoticeView, unread: i64 },

@@ -24,6 +24,10 @@ pub const SOCKETS_PER_POD: usize = 20_000;
 /// Events waiting for one slow socket before it is closed with 4008.
 pub const OUT_QUEUE_EVENTS: usize = 256;
 pub const OUT_QUEUE: usize = 1024 * 1024;
+/// People whom one frame tells of.
+pub const PEOPLE_PER_FRAME: usize = 1_000;
+/// Whoever comes, goes or takes another name within this time is told together.
+pub const PEOPLE_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Largest page of any list.
 pub const PAGE_MAX: u32 = 100;

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use chat_events::{Event, PublicUser, Recorded, UserId, UserRef, UserSeen};
+use chat_events::{Event, PublicUser, Recorded, UserId, UserRef, UserSeen, limits};
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 /// Who is online, at most so many.
-const ONLINE: i64 = 1_000;
+const ONLINE: i64 = limits::PEOPLE_PER_FRAME as i64;
 
 /// Applies events about users in any order and any number of times.
 pub async fn apply(

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
@@ -11,6 +11,7 @@ use chat_e2e::load::pace;
 use chat_e2e::load::socket::RawSocket;
 use chat_e2e::load::usage::Spent;
 use chat_e2e::load::{Cast, Member, latencies};
+use chat_events::limits;
 use futures::future::try_join_all;
 use hdrhistogram::Histogram;
 use tokio::task::JoinSet;
@@ -25,6 +26,7 @@ const STAY: Duration = Duration::from_secs(3);
 const LATE: Duration = Duration::from_secs(30);
 const ONLINE: &[u8] = br#"{"type":"user.online""#;
 const OFFLINE: &[u8] = br#"{"type":"user.offline""#;
+const FRAMES: &str = "frames of a watcher in 250 ms";
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -38,13 +40,68 @@ pub struct Args {
     /// People who are there all the time.
     #[arg(long, default_value_t = 1_000)]
     online: usize,
+    /// How many leave at once in the end.
+    #[arg(long, default_value_t = 2_000)]
+    leaving: usize,
 }
 
+/// What the watchers have heard of guests.
 #[derive(Default)]
 struct Board {
-    came: Mutex<HashMap<String, Instant>>,
-    online: AtomicU64,
-    offline: AtomicU64,
+    /// When each guest came, or left with all others.
+    since: Mutex<HashMap<String, Instant>>,
+    came: Heard,
+    went: Heard,
+    frames: AtomicU64,
+}
+
+struct Heard {
+    count: AtomicU64,
+    times: Mutex<Histogram<u64>>,
+}
+
+impl Default for Heard {
+    fn default() -> Self {
+        Self {
+            count: AtomicU64::new(0),
+            times: Mutex::new(latencies()),
+        }
+    }
+}
+
+impl Heard {
+    fn times(&self) -> MutexGuard<'_, Histogram<u64>> {
+        self.times.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn until(&self, count: u64) -> anyhow::Result<()> {
+        let heard = || self.count.load(Ordering::Acquire);
+        await_until("everybody to hear of all", LATE, async || {
+            Ok((heard() == count).then_some(()))
+        })
+        .await
+        .with_context(|| format!("{} of {count}", heard()))
+    }
+}
+
+impl Board {
+    fn since(&self) -> MutexGuard<'_, HashMap<String, Instant>> {
+        self.since.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn clear(&self) {
+        for heard in [&self.came, &self.went] {
+            heard.count.store(0, Ordering::Release);
+            heard.times().reset();
+        }
+        self.frames.store(0, Ordering::Release);
+    }
+
+    /// In each interval in which as much may be told as wants to be.
+    fn frames_of_each(&self, watchers: usize, seconds: f64) -> f64 {
+        let intervals = seconds / limits::PEOPLE_INTERVAL.as_secs_f64();
+        self.frames.load(Ordering::Acquire) as f64 / watchers as f64 / intervals
+    }
 }
 
 /// What somebody's coming and going costs is found by the first visits, which one
@@ -61,7 +118,6 @@ pub async fn run(args: &Args) -> anyhow::Result<()> {
         there.extend(try_join_all(some.iter().map(|one| cast.socket(one, 0))).await?);
     }
     let board = Arc::<Board>::default();
-    let times = Arc::new(Mutex::new(latencies()));
     let mut watching = JoinSet::new();
     let mut spent = Vec::new();
     let mut counted = stage.counters().await?;
@@ -70,15 +126,12 @@ pub async fn run(args: &Args) -> anyhow::Result<()> {
             let mut socket = cast.notices(&watcher, 0).await?;
             // Its hello.
             socket.next().await?;
-            watching.spawn(watch(socket, board.clone(), times.clone()));
+            watching.spawn(watch(socket, board.clone()));
         }
         let guests = cast.people(visits).await?;
         counted = stage.counters().await?;
-        times.lock().unwrap_or_else(PoisonError::into_inner).reset();
         spent.push(come_and_go(&stage, &cast, args, &guests, &board, watchers).await?);
     }
-    watching.shutdown().await;
-    let latency = Latency::of(&times.lock().unwrap_or_else(PoisonError::into_inner));
     let transitions = 2.0 * visits as f64;
     let deliveries = transitions * args.watchers as f64;
     let name = format!("{} watchers", args.watchers);
@@ -88,6 +141,7 @@ pub async fn run(args: &Args) -> anyhow::Result<()> {
         bail!("two times");
     };
     run.spent(all, deliveries, all.seconds);
+    let latency = Latency::of(&board.came.times());
     run.latency.insert("told who came".into(), latency);
     let more = all.total() - alone.total();
     for (name, figure) in [
@@ -102,14 +156,62 @@ pub async fn run(args: &Args) -> anyhow::Result<()> {
             "µs of CPU for each delivery more",
             more / (deliveries - transitions),
         ),
+        (FRAMES, board.frames_of_each(args.watchers, all.seconds)),
     ] {
         run.figures.insert(name.into(), figure);
     }
     run.notes.push(
         "counters are for 1,000 transitions; opening and closing the sockets is included".into(),
     );
+    run.save()?;
+    if args.leaving > 0 {
+        leave_at_once(&stage, &cast, args, &board).await?.save()?;
+    }
     drop(there);
-    run.save()
+    Ok(())
+}
+
+async fn leave_at_once(
+    stage: &Stage,
+    cast: &Cast<'_>,
+    args: &Args,
+    board: &Board,
+) -> anyhow::Result<Run> {
+    eprintln!("{} leave at once", args.leaving);
+    let told = (args.leaving * args.watchers) as u64;
+    board.clear();
+    let guests = cast.people(args.leaving).await?;
+    let mut there = Vec::new();
+    for some in guests.chunks(64) {
+        let now = Instant::now();
+        board
+            .since()
+            .extend(some.iter().map(|guest| (guest.id.to_string(), now)));
+        there.extend(try_join_all(some.iter().map(|one| cast.socket(one, 0))).await?);
+    }
+    board.came.until(told).await?;
+    board.clear();
+    let now = Instant::now();
+    for left in board.since().values_mut() {
+        *left = now;
+    }
+    let counted = stage.counters().await?;
+    let before = stage.parts.read()?;
+    drop(there);
+    board.went.until(told).await?;
+    let spent = before.until(&stage.parts.read()?);
+    let name = format!("{} leave at once", args.leaving);
+    let mut run = Run::new("presence", &name, "delivery")?;
+    run.counters = stage.counters().await?.since(&counted, args.leaving as f64);
+    run.spent(&spent, told as f64, spent.seconds);
+    let latency = Latency::of(&board.went.times());
+    run.latency.insert("told who left".into(), latency);
+    let frames = board.frames_of_each(args.watchers, spent.seconds);
+    run.figures.insert(FRAMES.into(), frames);
+    run.notes.push(
+        "counters are for 1,000 who leave; whoever leaves has 1.2 s to come back before others are told".into(),
+    );
+    Ok(run)
 }
 
 /// Until every watcher has heard that everybody has come and gone; what it took.
@@ -121,20 +223,14 @@ async fn come_and_go(
     board: &Board,
     watchers: usize,
 ) -> anyhow::Result<Spent> {
-    board.online.store(0, Ordering::Release);
-    board.offline.store(0, Ordering::Release);
+    board.clear();
     let before = stage.parts.read()?;
     let length = Duration::from_secs_f64(args.seconds);
     let mut due = pace::every(args.rate / 2.0, length, 1).swap_remove(0);
     let mut staying = JoinSet::new();
     for guest in guests {
         let Some(_) = due.recv().await else { break };
-        let id = guest.id.to_string();
-        board
-            .came
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(id, Instant::now());
+        board.since().insert(guest.id.to_string(), Instant::now());
         let socket = cast.socket(guest, 0).await?;
         staying.spawn(async move {
             sleep(STAY).await;
@@ -143,49 +239,33 @@ async fn come_and_go(
     }
     while staying.join_next().await.is_some() {}
     let expected = (guests.len() * watchers) as u64;
-    let heard = || {
-        let online = board.online.load(Ordering::Acquire);
-        (online, board.offline.load(Ordering::Acquire))
-    };
-    await_until("everybody to hear of all", LATE, async || {
-        Ok((heard() == (expected, expected)).then_some(()))
-    })
-    .await
-    .with_context(|| format!("of {expected}: {:?}", heard()))?;
+    board.came.until(expected).await?;
+    board.went.until(expected).await?;
     Ok(before.until(&stage.parts.read()?))
 }
 
-async fn watch(
-    mut socket: RawSocket,
-    board: Arc<Board>,
-    times: Arc<Mutex<Histogram<u64>>>,
-) -> anyhow::Result<()> {
+async fn watch(mut socket: RawSocket, board: Arc<Board>) -> anyhow::Result<()> {
     loop {
         let frame = socket.next().await?;
         let came_now = frame.starts_with(ONLINE);
         if !came_now && !frame.starts_with(OFFLINE) {
             continue;
         }
-        let id = id(&frame).context("a frame without an id")?;
-        let came = board.came.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = came.get(id).copied();
-        drop(came);
-        let Some(came) = known else {
-            // Whoever stays.
-            continue;
-        };
-        if !came_now {
-            board.offline.fetch_add(1, Ordering::AcqRel);
-        } else {
-            board.online.fetch_add(1, Ordering::AcqRel);
-            let mut times = times.lock().unwrap_or_else(PoisonError::into_inner);
-            times.saturating_record(came.elapsed().as_micros() as u64);
+        board.frames.fetch_add(1, Ordering::AcqRel);
+        let heard = if came_now { &board.came } else { &board.went };
+        let since = board.since();
+        let mut times = heard.times();
+        // Whoever stays is not among them.
+        for since in ids(&frame)?.filter_map(|id| since.get(id)) {
+            heard.count.fetch_add(1, Ordering::AcqRel);
+            times.saturating_record(since.elapsed().as_micros() as u64);
         }
     }
 }
 
-fn id(frame: &[u8]) -> Option<&str> {
+/// Of the people whom a frame tells of.
+fn ids(frame: &[u8]) -> anyhow::Result<impl Iterator<Item = &str>> {
     const NAME: &str = "\"id\":\"";
-    let text = std::str::from_utf8(frame).ok()?;
-    text.split_once(NAME)?.1.get(..36)
+    let pieces = std::str::from_utf8(frame)?.split(NAME).skip(1);
+    Ok(pieces.filter_map(|piece| piece.get(..36)))
 }

@@ -1,7 +1,7 @@
 //! Frames of both sockets, as types. What the server does with a hostile one is
 //! fuzzed beside its rules and, over a real socket, in `chat_fuzz`.
 
-use chat_events::{ClientFrame, NotificationFrame, Position, ServerFrame};
+use chat_events::{ClientFrame, NotificationFrame, Position, PublicUser, ServerFrame};
 use proptest::prelude::*;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -141,22 +141,28 @@ fn server(kind: Server) -> BoxedStrategy<ServerFrame> {
     }
 }
 
+fn users() -> impl Strategy<Value = Vec<PublicUser>> {
+    prop::collection::vec(user(), 0..3)
+}
+
 fn of_others(kind: Notices) -> BoxedStrategy<NotificationFrame> {
     match kind {
-        Notices::Hello => (
-            prop::option::of(id()),
-            number(),
-            prop::collection::vec(user(), 0..3),
-        )
+        Notices::Hello => (prop::option::of(id()), number(), users())
             .prop_map(|(user_id, unread, online)| NotificationFrame::Hello {
                 user_id,
                 unread,
                 online,
             })
             .boxed(),
-        Notices::UserOnline => user().prop_map(NotificationFrame::UserOnline).boxed(),
-        Notices::UserOffline => user().prop_map(NotificationFrame::UserOffline).boxed(),
-        Notices::UserUpdated => user().prop_map(NotificationFrame::UserUpdated).boxed(),
+        Notices::UserOnline => users()
+            .prop_map(|users| NotificationFrame::UserOnline { users })
+            .boxed(),
+        Notices::UserOffline => users()
+            .prop_map(|users| NotificationFrame::UserOffline { users })
+            .boxed(),
+        Notices::UserUpdated => users()
+            .prop_map(|users| NotificationFrame::UserUpdated { users })
+            .boxed(),
         Notices::Notice => (notice(), number())
             .prop_map(|(notice, unread)| NotificationFrame::Notice { notice, unread })
             .boxed(),

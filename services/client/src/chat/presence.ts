@@ -23,11 +23,11 @@ export const presence = createSlice({
       state.heard = Object.fromEntries(payload.map(({ id }) => [id, true]));
       state.complete = payload.length < HELLO_MAX;
     },
-    came(state, { payload: id }: PayloadAction<string>) {
-      state.heard[id] = true;
+    came(state, { payload }: PayloadAction<PublicUser[]>) {
+      for (const { id } of payload) state.heard[id] = true;
     },
-    went(state, { payload: id }: PayloadAction<string>) {
-      state.heard[id] = false;
+    went(state, { payload }: PayloadAction<PublicUser[]>) {
+      for (const { id } of payload) state.heard[id] = false;
     },
     typed(state, { payload }: PayloadAction<{ conversation: string; user: string; active: boolean }>) {
       if (payload.active) state.typing[payload.conversation] = payload.user;

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::iter;
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use chat_events::{Event, NotificationFrame, Recorded, Service, UserId};
+use chat_events::{Event, NotificationFrame, PublicUser, Recorded, Service, UserId, limits};
 use chat_kit::broker::{Backoff, Broker, PodEvent};
 use chat_kit::health::Part;
 use chat_kit::socket::End;
@@ -18,9 +18,6 @@ use uuid::Uuid;
 use super::telling::{Heard, Telling};
 use crate::people;
 use crate::state::AppState;
-
-/// Whoever comes and goes meanwhile is written and told together.
-const GATHER: Duration = Duration::from_millis(50);
 
 pub struct FanOut {
     state: AppState,
@@ -142,7 +139,7 @@ impl FanOut {
                     backoff = Backoff::default();
                     tokio::select! {
                         () = stop.cancelled() => return,
-                        () = sleep(GATHER) => {}
+                        () = sleep(limits::PEOPLE_INTERVAL) => {}
                     }
                 }
                 Err(error) => {
@@ -173,19 +170,33 @@ impl FanOut {
         people::apply(&mut transaction, events.values()).await?;
         let now = people::presence_of(&mut transaction, &users).await?;
         transaction.commit().await?;
+        let about = |kind| {
+            now.iter()
+                .filter(move |(user, _)| events.contains_key(&(user.id, kind)))
+        };
+        let named: Vec<_> = about(About::Name).map(|(user, _)| user.clone()).collect();
+        let (came, went): (Vec<_>, Vec<_>) = about(About::Presence)
+            .cloned()
+            .partition(|(_, online)| *online);
         let hub = &self.state.hub;
-        for (user, online) in now {
-            if events.contains_key(&(user.id, About::Name)) {
-                hub.tell_members(&NotificationFrame::UserUpdated(user.clone()));
-            }
-            if events.contains_key(&(user.id, About::Presence)) {
-                hub.tell_all(&if online {
-                    NotificationFrame::UserOnline(user)
-                } else {
-                    NotificationFrame::UserOffline(user)
-                });
-            }
+        for users in frames(named) {
+            hub.tell_members(&NotificationFrame::UserUpdated { users });
+        }
+        for users in frames(went.into_iter().map(|(user, _)| user).collect()) {
+            hub.tell_all(&NotificationFrame::UserOffline { users });
+        }
+        for users in frames(came.into_iter().map(|(user, _)| user).collect()) {
+            hub.tell_all(&NotificationFrame::UserOnline { users });
         }
         Ok(())
     }
+}
+
+/// As few frames as may tell of them.
+fn frames(users: Vec<PublicUser>) -> impl Iterator<Item = Vec<PublicUser>> {
+    let mut users = users.into_iter();
+    iter::from_fn(move || {
+        let some: Vec<_> = users.by_ref().take(limits::PEOPLE_PER_FRAME).collect();
+        (!some.is_empty()).then_some(some)
+    })
 }

@@ -207,9 +207,9 @@ impl NoticeFrame {
 pub fn item(frame: &NotificationFrame) -> Item {
     let kind = match frame {
         NotificationFrame::Hello { .. } => "hello",
-        NotificationFrame::UserOnline(_) => "user.online",
-        NotificationFrame::UserOffline(_) => "user.offline",
-        NotificationFrame::UserUpdated(_) => "user.updated",
+        NotificationFrame::UserOnline { .. } => "user.online",
+        NotificationFrame::UserOffline { .. } => "user.offline",
+        NotificationFrame::UserUpdated { .. } => "user.updated",
         NotificationFrame::Notice { .. } => "notice",
         NotificationFrame::Unread { .. } => "unread",
         NotificationFrame::Heartbeat {} => "heartbeat",

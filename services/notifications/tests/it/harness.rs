@@ -456,6 +456,10 @@ pub fn ids(list: &Value) -> Vec<String> {
         .collect()
 }
 
+/// The one whom a frame of people tells of.
 pub fn user(frame: &Value) -> Option<UserId> {
-    frame["id"].as_str()?.parse().ok()
+    let [user] = frame["users"].as_array()?.as_slice() else {
+        return None;
+    };
+    user["id"].as_str()?.parse().ok()
 }

@@ -1,8 +1,9 @@
 //! Who is online, for everybody.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
-use chat_events::{Event, Recorded, UserRef};
+use chat_events::{Event, Recorded, UserId, UserRef, UserSeen, limits};
 use serde_json::{Value, json};
 
 use crate::harness::{Stack, display_name, seen, until, user};
@@ -27,9 +28,11 @@ async fn a_guest_sees_who_is_online_and_nothing_else() {
     stack.publish(Event::UserOnline(seen(&ann))).await;
     let told = json!({
         "type": "user.online",
-        "id": ann.id,
-        "username": "ann",
-        "display_name": display_name("ann"),
+        "users": [{
+            "id": ann.id,
+            "username": "ann",
+            "display_name": display_name("ann"),
+        }],
     });
     assert_eq!(early.next().await, told, "no address and no other field");
     let (mut late, hello) = stack.join(None).await;
@@ -51,6 +54,34 @@ async fn a_guest_sees_who_is_online_and_nothing_else() {
     }
     let (_, hello) = stack.join(Some(&ann)).await;
     assert_eq!(names(&hello), ["ben"]);
+}
+
+#[tokio::test]
+async fn a_crowd_that_comes_at_once_is_told_in_few_frames() {
+    let stack = Stack::start().await;
+    // More than may wait for a socket.
+    let crowd: Vec<_> = (0..2 * limits::OUT_QUEUE_EVENTS)
+        .map(|number| UserSeen {
+            user_id: UserId::generate(),
+            username: format!("guest{number}"),
+            display_name: "A Guest".into(),
+        })
+        .collect();
+    let (mut socket, _) = stack.join(None).await;
+    for user in &crowd {
+        stack.publish(Event::UserOnline(user.clone())).await;
+    }
+    let (mut heard, mut frames) = (HashSet::new(), 0);
+    while heard.len() < crowd.len() {
+        let frame = socket.next().await;
+        assert_eq!(frame["type"], "user.online");
+        frames += 1;
+        for user in frame["users"].as_array().expect("users") {
+            let id = user["id"].as_str().expect("an id").to_owned();
+            assert!(heard.insert(id), "told twice: {user}");
+        }
+    }
+    assert!(frames < crowd.len() / 4, "{frames} frames");
 }
 
 #[tokio::test]
@@ -89,16 +120,18 @@ async fn a_changed_name_reaches_whoever_is_signed_in() {
     stack.publish(named("Ann the Third", 3)).await;
     let told = json!({
         "type": "user.updated",
-        "id": ann.id,
-        "username": "ann",
-        "display_name": "Ann the Third",
+        "users": [{
+            "id": ann.id,
+            "username": "ann",
+            "display_name": "Ann the Third",
+        }],
     });
     assert_eq!(socket.until("user.updated").await.last(), Some(&told));
     // An older name is not told as the newest.
     stack.publish(named("Ann the Second", 2)).await;
     stack.publish(Event::UserOnline(seen(&ann))).await;
     for frame in socket.until("user.online").await {
-        assert_eq!(frame["display_name"], "Ann the Third");
+        assert_eq!(frame["users"][0]["display_name"], "Ann the Third");
     }
     for frame in guest.until("user.online").await {
         assert_ne!(frame["type"], "user.updated", "guests see presence only");

@@ -200,15 +200,18 @@ export type NotificationFrame =
       unread: number;
       user_id?: UserId | null;
     }
-  | (PublicUser & {
+  | {
       type: "user.online";
-    })
-  | (PublicUser & {
+      users: PublicUser[];
+    }
+  | {
       type: "user.offline";
-    })
-  | (PublicUser & {
+      users: PublicUser[];
+    }
+  | {
       type: "user.updated";
-    })
+      users: PublicUser[];
+    }
   | {
       notice: NoticeView;
       type: "notice";

@@ -72,16 +72,16 @@ const OF_OTHERS: Record<NotificationFrame["type"], (chat: FakeChat, pick: Pick) 
   "user.online": (chat, pick) => {
     chat.online = [...new Set([...chat.online, PEER])];
     chat.names.set(PEER, `peer ${pick(9)}`);
-    return { type: "user.online", ...chat.person(PEER) };
+    return { type: "user.online", users: [chat.person(PEER)] };
   },
   "user.offline": (chat) => {
     chat.online = chat.online.filter((id) => id !== PEER);
-    return { type: "user.offline", ...chat.person(PEER) };
+    return { type: "user.offline", users: [chat.person(PEER)] };
   },
   "user.updated": (chat, pick) => {
     const who = pick(2) === 0 ? ME : PEER;
     chat.names.set(who, `${who} ${pick(9)}`);
-    return { type: "user.updated", ...chat.person(who) };
+    return { type: "user.updated", users: [chat.person(who)] };
   },
   notice: (chat) => {
     chat.notices += 1;

@@ -25,14 +25,14 @@ export function noticeFrames(store: Store, isOpen: (conversation: string) => boo
         store.dispatch(chatApi.util.invalidateTags(["Notices"]));
         return;
       case "user.online":
-        store.dispatch(came(frame.id));
-        named([frame]);
+        store.dispatch(came(frame.users));
+        named(frame.users);
         return;
       case "user.offline":
-        store.dispatch(went(frame.id));
+        store.dispatch(went(frame.users));
         return;
       case "user.updated":
-        named([frame]);
+        named(frame.users);
         return;
       case "notice":
         store.dispatch(counted(frame.unread));
