@@ -34,6 +34,7 @@ pub struct Socket<F> {
     stream: WebSocketStream<TcpStream>,
     /// The close code that the server said.
     code: Option<u16>,
+    broken: Option<String>,
     frames: PhantomData<fn() -> F>,
 }
 
@@ -201,6 +202,7 @@ impl<F: DeserializeOwned + std::fmt::Debug> Socket<F> {
             Ok((stream, _)) => Ok(Self {
                 stream,
                 code: None,
+            broken: None,
                 frames: PhantomData,
             }),
             Err(tungstenite::Error::Http(response)) => {
@@ -250,7 +252,11 @@ impl<F: DeserializeOwned + std::fmt::Debug> Socket<F> {
                 // What follows completes the closing handshake.
                 Some(Ok(Message::Close(close))) => self.code = close.map(|it| it.code.into()),
                 Some(Ok(_)) => {}
-                Some(Err(_)) | None => return Ok(Incoming::Closed(self.code)),
+                Some(Err(error)) => {
+                    self.broken = Some(error.to_string());
+                    return Ok(Incoming::Closed(self.code));
+                }
+                None => return Ok(Incoming::Closed(self.code)),
             }
         }
     }
@@ -301,6 +307,11 @@ impl<F: DeserializeOwned + std::fmt::Debug> Socket<F> {
                 return Ok(code);
             }
         }
+    }
+
+    /// What the transport said when the connection broke.
+    pub fn broken(&self) -> Option<&str> {
+        self.broken.as_deref()
     }
 
     /// What the server has said to end it.

@@ -37,8 +37,11 @@ pub(super) async fn run(person: Person, state: watch::Sender<State>, stop: Cance
         match ChatSocket::open(&person).await {
             Ok(socket) => {
                 let ended = session(&person, &state, socket, &stop, &mut recording).await;
-                let code = *ended.as_ref().unwrap_or(&None);
-                let error = ended.as_ref().err().map(|error| format!("{error:#}"));
+                let code = ended.as_ref().ok().and_then(|end| end.code);
+                let error = match &ended {
+                    Ok(end) => end.error.clone(),
+                    Err(error) => Some(format!("{error:#}")),
+                };
                 state.send_modify(|state| {
                     // Else it was refused before it began.
                     if state.connected {
@@ -91,14 +94,29 @@ pub(super) async fn run(person: Person, state: watch::Sender<State>, stop: Cance
     }
 }
 
-/// Until the socket ends; the close code.
+/// How the server ended a socket.
+#[derive(Default)]
+struct End {
+    code: Option<u16>,
+    /// What the transport said when there is no code.
+    error: Option<String>,
+}
+
+impl End {
+    fn of(socket: &ChatSocket, code: Option<u16>) -> Self {
+        let error = socket.broken().map(str::to_owned);
+        Self { code, error }
+    }
+}
+
+/// Until the socket ends.
 async fn session(
     person: &Person,
     state: &watch::Sender<State>,
     mut socket: ChatSocket,
     stop: &CancellationToken,
     recording: &mut Recording,
-) -> anyhow::Result<Option<u16>> {
+) -> anyhow::Result<End> {
     let mut changes = state.subscribe();
     let mut under_way = UnderWay {
         typed: state.borrow().typed.clone(),
@@ -123,7 +141,7 @@ async fn session(
             Duration::from_secs(heartbeat_seconds * 2)
         }
         Incoming::Frame(other) => anyhow::bail!("the first frame was {other:?}"),
-        Incoming::Closed(code) => return Ok(code),
+        Incoming::Closed(code) => return Ok(End::of(&socket, code)),
     };
     let mut heard = Instant::now();
     let mut leaves = None;
@@ -136,29 +154,30 @@ async fn session(
         };
         if offline {
             socket.close().await?;
-            return Ok(None);
+            return Ok(End::default());
         }
         for frame in &frames {
             recording.says(frame);
             let sent = socket.send(frame).await;
             if socket.code().is_some() {
-                return Ok(socket.code());
+                return Ok(End::of(&socket, socket.code()));
             }
             sent?;
         }
         tokio::select! {
             () = stop.cancelled() => {
                 socket.close().await?;
-                return Ok(None);
+                return Ok(End::default());
             }
             () = at(leaves) => {
-                socket.close().await?;
-                return Ok(Some(close::GOING_AWAY));
+                socket.close().await.context("told to leave")?;
+                let code = Some(close::GOING_AWAY);
+                return Ok(End { code, error: None });
             }
             changed = changes.changed() => changed?,
             () = sleep(AFTER_ERROR) => anyhow::ensure!(heard.elapsed() < silence, "the server is silent"),
             incoming = socket.next(silence) => match incoming? {
-                Incoming::Closed(code) => return Ok(code),
+                Incoming::Closed(code) => return Ok(End::of(&socket, code)),
                 Incoming::Frame(ServerFrame::GoingAway { delay_ms }) => {
                     heard = Instant::now();
                     leaves = Some(heard + Duration::from_millis(delay_ms) + CLOSES);
