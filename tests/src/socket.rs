@@ -202,7 +202,7 @@ impl<F: DeserializeOwned + std::fmt::Debug> Socket<F> {
             Ok((stream, _)) => Ok(Self {
                 stream,
                 code: None,
-            broken: None,
+                broken: None,
                 frames: PhantomData,
             }),
             Err(tungstenite::Error::Http(response)) => {

@@ -48,6 +48,7 @@ pub(super) async fn run(person: Person, state: watch::Sender<State>, stop: Cance
                         state.gaps.push(Gap {
                             code,
                             error,
+                            tries: Vec::new(),
                             wanted: state.offline || stop.is_cancelled(),
                             began: Instant::now(),
                             lasted: None,
@@ -73,6 +74,11 @@ pub(super) async fn run(person: Person, state: watch::Sender<State>, stop: Cance
             }
             Err(error) => {
                 recording.ends();
+                state.send_modify(|state| {
+                    if let Some(gap) = state.gaps.last_mut() {
+                        gap.tries.push((gap.began.elapsed(), format!("{error:#}")));
+                    }
+                });
                 let status = error
                     .downcast_ref::<Refused>()
                     .map(|refused| refused.status);

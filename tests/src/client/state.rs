@@ -62,6 +62,8 @@ pub struct Gap {
     pub code: Option<u16>,
     /// What broke it otherwise.
     pub error: Option<String>,
+    /// Why it was not back sooner, and when.
+    pub tries: Vec<(Duration, String)>,
     /// The user went away or stopped.
     pub wanted: bool,
     pub began: Instant,

@@ -140,15 +140,20 @@ impl Disturbed {
             ensure!(closed.len() <= rolls, "{name} was closed {closed:?}");
             for gap in closed {
                 ensure!(gap.code == Some(close::GOING_AWAY), "{name}: {gap:?}");
-                away.push(gap.lasted.with_context(|| format!("{name} is away"))?);
+                let lasted = gap.lasted.with_context(|| format!("{name} is away"))?;
+                if lasted > BACK {
+                    eprintln!("  {name}: {gap:?}");
+                }
+                away.push(lasted);
             }
         }
         away.sort_unstable();
-        let (Some(worst), Some(most)) = (away.last(), away.get(away.len() * 99 / 100)) else {
+        let within = |share: usize| away.get(away.len() * share / 100);
+        let (Some(worst), Some(half), Some(most)) = (away.last(), within(50), within(99)) else {
             return Ok(());
         };
         eprintln!(
-            "  {} sockets were closed and back, 99 % of them within {most:.1?}, the last after {worst:.1?}",
+            "  {} sockets were closed and back, half of them within {half:.1?}, 99 % within {most:.1?}, the last after {worst:.1?}",
             away.len()
         );
         ensure!(*most <= BACK, "{most:?}");
