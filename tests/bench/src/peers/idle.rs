@@ -121,8 +121,7 @@ async fn open(peer: &Peer, which: Which, count: usize) -> anyhow::Result<Resting
     let mut resting = Resting::new();
     match which {
         Which::Websocket(kind) => {
-            for _ in 0..count {
-                let mut socket = kind.member(peer).await?;
+            for mut socket in kind.members(peer, count).await? {
                 resting.spawn(async move {
                     loop {
                         match socket.next().await {

@@ -66,12 +66,9 @@ impl Mouth {
 impl Room {
     /// The writer is one more.
     async fn by_websocket(peer: &Peer, kind: Kind, members: usize) -> anyhow::Result<Self> {
-        let mut ears = Vec::new();
-        for _ in 0..members {
-            ears.push(Ear::Socket(kind.member(peer).await?));
-        }
+        let ears = kind.members(peer, members).await?;
         Ok(Self {
-            ears,
+            ears: ears.into_iter().map(Ear::Socket).collect(),
             mouth: Mouth::Socket(kind.writer(peer).await?.sender()),
             message: kind.message(&body()),
             parts: peer.parts.clone(),

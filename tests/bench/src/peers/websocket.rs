@@ -5,9 +5,12 @@ use std::path::Path;
 
 use anyhow::ensure;
 use chat_e2e::load::socket::{RawSocket, frame};
+use futures::future::try_join_all;
 use tokio::process::Command;
 
 use super::{Peer, centrifuge, nats, sockudo};
+
+const AT_ONCE: usize = 32;
 
 #[derive(Clone, Copy)]
 pub enum Kind {
@@ -25,9 +28,14 @@ impl Kind {
         }
     }
 
-    /// Hears the room.
-    pub async fn member(self, peer: &Peer) -> anyhow::Result<RawSocket> {
-        self.open(peer, true).await
+    /// They hear the room.
+    pub async fn members(self, peer: &Peer, count: usize) -> anyhow::Result<Vec<RawSocket>> {
+        let mut members = Vec::new();
+        while members.len() < count {
+            let some = AT_ONCE.min(count - members.len());
+            members.extend(try_join_all((0..some).map(|_| self.open(peer, true))).await?);
+        }
+        Ok(members)
     }
 
     /// May say something, and does not hear itself.
