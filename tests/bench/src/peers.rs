@@ -14,7 +14,7 @@ mod sockudo;
 mod websocket;
 mod xmpp;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +24,7 @@ use chat_local::daemon::{Daemon, Plan};
 use chat_local::process::Program;
 use clap::ValueEnum;
 use nix::sys::signal::Signal;
+use tokio::process::Command;
 
 use crate::record::Run;
 
@@ -217,4 +218,14 @@ fn folder(name: &str) -> anyhow::Result<PathBuf> {
 /// Where programs of peers are kept.
 fn cache() -> PathBuf {
     chat_local::cache().join("bench/peers")
+}
+
+/// Builds a program into `path`, when it is not there yet.
+async fn build_once(path: &Path, what: &str, by: &mut Command) -> anyhow::Result<()> {
+    if !path.is_file() {
+        eprintln!("building {what}");
+        let status = by.status().await?;
+        ensure!(status.success(), "{what} cannot be built: {status}");
+    }
+    Ok(())
 }

@@ -7,8 +7,8 @@ use chat_local::process::Program;
 use chat_local::{ports, programs};
 use tokio::process::Command;
 
-use super::websocket::{build_once, say, wait_for};
-use super::{Peer, cache, folder, start as start_peer};
+use super::websocket::{say, wait_for};
+use super::{Peer, build_once, cache, folder, start as start_peer};
 
 const VERSION: &str = "v0.40.1";
 const DIFFERS: &str = "it passes messages on, without storage, numbers, membership or notices";

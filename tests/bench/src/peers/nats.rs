@@ -5,8 +5,8 @@ use chat_local::process::Program;
 use chat_local::{ports, programs};
 use tokio::process::Command;
 
-use super::websocket::{build_once, say, wait_for};
-use super::{Peer, cache, folder, start as start_peer};
+use super::websocket::{say, wait_for};
+use super::{Peer, build_once, cache, folder, start as start_peer};
 
 const MODULE: &str = "github.com/nats-io/nats-server/v2";
 const VERSION: &str = "v2.12.0";

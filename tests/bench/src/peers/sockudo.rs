@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 
 use super::debian::unpack;
-use super::websocket::{build_once, say, wait_for};
-use super::{Peer, cache, folder, start as start_peer};
+use super::websocket::{say, wait_for};
+use super::{Peer, build_once, cache, folder, start as start_peer};
 
 const VERSION: &str = "5.2.0";
 const DIFFERS: &str = "it passes messages on, without storage, numbers or notices; membership is \

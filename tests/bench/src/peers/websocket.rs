@@ -1,12 +1,8 @@
 //! Peers whose clients speak in WebSocket frames, each in words of its own: one room, in
 //! which everybody hears everything.
 
-use std::path::Path;
-
-use anyhow::ensure;
 use chat_e2e::load::socket::{RawSocket, frame};
 use futures::future::try_join_all;
-use tokio::process::Command;
 
 use super::{Peer, centrifuge, nats, sockudo};
 
@@ -85,14 +81,4 @@ pub async fn wait_for(socket: &mut RawSocket, word: &str) -> anyhow::Result<Stri
             return Ok(said);
         }
     }
-}
-
-/// Builds a program into `path`, when it is not there yet.
-pub async fn build_once(path: &Path, what: &str, by: &mut Command) -> anyhow::Result<()> {
-    if !path.is_file() {
-        eprintln!("building {what}");
-        let status = by.status().await?;
-        ensure!(status.success(), "{what} cannot be built: {status}");
-    }
-    Ok(())
 }
