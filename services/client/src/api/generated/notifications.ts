@@ -254,7 +254,7 @@ export interface paths {
         /**
          * Opens the notification socket. Text frames with a JSON object and a `type`:
          *     `hello` first, then `user.online` and `user.offline` for everybody,
-         *     `user.updated` for everybody who is signed in, each at most once in 250 ms, `notice` and `unread` for
+         *     `user.updated` for everybody who is signed in, those of 250 ms together, `notice` and `unread` for
          *     the signed-in user alone, `heartbeat` and `going_away`. The client has
          *     nothing to say. Without a session the caller is a guest.
          */
